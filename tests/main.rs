@@ -1,0 +1,1 @@
+//! The behaviour of the library on real servers, one file for each way to fail.

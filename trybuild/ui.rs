@@ -1,0 +1,1 @@
+//! What the attribute accepts, and what it says when it does not.
