@@ -1,0 +1,152 @@
+-- The book: what a lock keeps once it is shared or waited for. Pasted into each script at its
+-- `--@book` line, behind the part that needs no book.
+--
+-- Expects: gate (the value of KEYS[1] or false), now (server clock, µs), number (n -> exact digits).
+-- KEYS of every script, all in one hash slot:
+--   1 gate     string: 'W <id> <token> <ttl ms>' a sole writer with nobody in line
+--                      'B' see the book      'F <token>' free, and no token up to this one again
+--   2 holders  zset: id -> end of its lease (µs)
+--   3 queue    zset: id -> ticket; the lowest is next
+--   4 waiters  zset: id -> end of its waiter lease (µs)
+--   5 records  hash: id -> mode, token (0 while waiting), ' ', wake channel
+--              and 'last' the last token, 'held' the mode of the holders, 'span' the longest lease (ms)
+-- Keys 2-5 count for nothing unless the gate says 'B'. All five expire together.
+
+local HOLDERS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Work done for others in one call is bounded, so that no call stalls the server.
+local BATCH = 100
+
+-- Every name is read before anything is written: a foreign type raises WRONGTYPE and is left alone.
+local holders = redis.call('ZCARD', HOLDERS)
+local queued = redis.call('ZCARD', QUEUE)
+local waiting = redis.call('ZCARD', WAITERS)
+local saved = redis.call('HMGET', RECORDS, 'last', 'held', 'span')
+
+local open = gate == 'B'
+local last, held, span = 0, false, 0
+local owner, owner_token, owner_ttl
+if open then
+  last, held, span = tonumber(saved[1]) or 0, saved[2], tonumber(saved[3]) or 0
+elseif gate then
+  local floor = string.match(gate, '^F (%d+)$')
+  if not floor then
+    owner, owner_token, owner_ttl = string.match(gate, '^W (%x+) (%d+) (%d+)$')
+    if not owner then
+      return redis.error_reply('FOREIGN the value at ' .. KEYS[1] .. ' is not a lock')
+    end
+    owner_ttl = tonumber(owner_ttl)
+  end
+  last = tonumber(floor or owner_token)
+end
+
+-- What a sole writer has left, in ms. Never more than its ttl, whatever a clock that was set back says.
+local function owner_left()
+  local left = redis.call('PTTL', GATE)
+  return (left < 0 or left > owner_ttl) and owner_ttl or left
+end
+
+-- Keeps the whole book for at least `ms`, and for as long as the clock could show less than the last
+-- token. Never shortens it. Every path that wrote to the book ends (or, so as to be allowed when the
+-- memory is full, begins) with it.
+local function keep(ms)
+  ms = math.ceil(math.max(ms + 2, (last - now) / 1000 + 2, redis.call('PTTL', GATE)))
+  for i = 1, 5 do redis.call('PEXPIRE', KEYS[i], ms) end
+end
+
+-- From the gate to the book: a sole writer becomes a holder like any other.
+local function open_book()
+  if open then return end
+  -- Left behind by a gate that was evicted or deleted. (Not always sent: a write that a full memory
+  -- allows would make it allow all that follow.)
+  if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', HOLDERS, QUEUE, WAITERS, RECORDS) end
+  holders, queued, open = 0, 0, true
+  local left = 0
+  if owner then
+    left = owner_left()
+    holders, held, span = 1, 'w', owner_ttl
+    redis.call('ZADD', HOLDERS, now + left * 1000, owner)
+    redis.call('HSET', RECORDS, owner, 'w' .. owner_token .. ' ',
+      'last', owner_token, 'held', 'w', 'span', owner_ttl)
+  end
+  redis.call('SET', GATE, 'B', 'PX', left + 2)
+end
+
+-- Back to the gate: nobody holds, nobody waits. The floor for tokens stays exactly as long as the
+-- server's clock could still show less, since keys expire by that same clock.
+local function close_book()
+  redis.call('DEL', HOLDERS, QUEUE, WAITERS, RECORDS)
+  local ms = math.ceil(math.max(last - now, 0) / 1000) + 2
+  redis.call('SET', GATE, 'F ' .. number(last), 'PX', ms)
+end
+
+local function forget(leases, ids)
+  redis.call('ZREM', leases, unpack(ids))
+  if leases == WAITERS then redis.call('ZREM', QUEUE, unpack(ids)) end
+  redis.call('HDEL', RECORDS, unpack(ids))
+end
+
+-- Drops the dead; and cuts leases that reach further than any lease can (a clock was set back).
+local function mend(leases)
+  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, BATCH)
+  if #dead > 0 then forget(leases, dead) end
+  local furthest = now + span * 1000
+  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. number(furthest), '+inf', 'LIMIT', 0, BATCH)
+  for _, id in ipairs(odd) do
+    -- First a write that a full memory does not refuse.
+    redis.call('ZREM', leases, id)
+    redis.call('ZADD', leases, furthest, id)
+  end
+end
+
+local function repair()
+  if holders > 0 then
+    mend(HOLDERS)
+    holders = redis.call('ZCOUNT', HOLDERS, '(' .. number(now), '+inf')
+  end
+  if queued > 0 then
+    mend(WAITERS)
+    queued = redis.call('ZCARD', QUEUE)
+  end
+end
+
+local function hold(id, mode, deadline, channel)
+  last = math.max(last + 1, now)
+  redis.call('ZADD', HOLDERS, deadline, id)
+  redis.call('HSET', RECORDS, id, mode .. number(last) .. ' ' .. channel, 'last', number(last), 'held', mode)
+  holders, held = holders + 1, mode
+end
+
+local function compatible(mode)
+  return holders == 0 or (mode == 'r' and held == 'r')
+end
+
+-- Lets in whoever is at the head and fits: one writer, or readers up to the next writer. Each keeps,
+-- as a claim, what is left of its waiter lease: it may have died a moment ago. Returns their ids.
+local function grant()
+  local granted = {}
+  for _ = 1, math.min(queued, BATCH) do
+    local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+    local deadline = tonumber(redis.call('ZSCORE', WAITERS, head) or 0)
+    local mode, channel = string.match(redis.call('HGET', RECORDS, head) or '', '^([rw])%d+ (.*)$')
+    if not mode or deadline <= now then
+      forget(WAITERS, { head })
+    elseif compatible(mode) then
+      redis.call('ZREM', QUEUE, head)
+      redis.call('ZREM', WAITERS, head)
+      hold(head, mode, deadline, channel)
+      granted[#granted + 1] = head
+      -- An ACL may refuse the channel; the waiter's heartbeat finds the grant then.
+      if channel ~= '' then redis.pcall('PUBLISH', channel, head .. ' ' .. number(last)) end
+    else
+      break
+    end
+    queued = queued - 1
+  end
+  return granted
+end
+
+-- The end of a lease that is in force, or nil.
+local function alive(leases, id)
+  local deadline = tonumber(redis.call('ZSCORE', leases, id) or 0)
+  return deadline > now and deadline or nil
+end
