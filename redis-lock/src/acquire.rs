@@ -1,0 +1,189 @@
+//! Getting a lock: ask, stand in line, ask again, until it is ours or the time is up.
+//!
+//! 1. All commands of one acquisition carry one id, so an answer that was lost is asked for again.
+//! 2. A waiter asks again before its waiter lease ends, whatever else it may hear: that is its place in
+//!    line. Without wake-ups from outside it asks the more often the nearer it is to the head.
+//! 3. Whoever gives up, for whatever reason, leaves nothing behind: see [`Attempt`].
+
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::RedisResult;
+use tokio::time::timeout;
+
+use crate::{
+    connection::{Link, Reply, is_transient, no_reply},
+    error::Error,
+    guard::Guard,
+    hold::Hold,
+    key::Key,
+    lease::Terms,
+    options::{Options, Wait},
+    owner::Owner,
+    release::withdraw,
+    renewal::{Engine, engine},
+    script::{self, Acquired},
+    wakeup::Waiter,
+};
+
+/// How long a waiter that has died keeps its place. Short, since it blocks those behind it; long enough
+/// for a heartbeat that fails and two more.
+const WAITER_LEASE: Duration = Duration::from_secs(3);
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Pauses between asking, for the head of the line. They grow with the time waited.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the lock as `options` say.
+///
+/// Cancel safe: dropped at any time, it leaves neither a hold nor a place in the queue behind.
+pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Result<Guard, Error> {
+    key.check()?;
+    options.check(&key)?;
+    let engine = engine()?;
+    let terms = Terms {
+        ttl: options.ttl,
+        auto_extend: options.auto_extend,
+        max_hold: options.max_hold,
+    };
+    let started = Instant::now();
+    let end = match options.wait {
+        Wait::For(wait) => Some(started + wait),
+        Wait::Forever => None,
+    };
+    let owner = Owner::new(link, &options.namespace, key, options.mode);
+    let mut attempt = Attempt::new(engine, owner, terms);
+    let mut waiter = None;
+    let mut last_failed = false;
+    loop {
+        let sent = Instant::now();
+        // The last command does not queue, and takes back the place in the queue.
+        let last = end.is_some_and(|end| sent >= end);
+        let pause = match attempt.ask(!last).await {
+            Ok(Acquired::Held { token }) => {
+                let hold = Arc::new(Hold::new(Arc::clone(&attempt.owner), token, terms, sent));
+                if !hold.is_lost() {
+                    attempt.settled();
+                    engine.watch(&hold);
+                    return Ok(Guard::new(hold));
+                }
+                // The answer came too late to be of use. Asking again makes the lease a full one.
+                Duration::ZERO
+            }
+            Ok(Acquired::Queued { place, left }) => {
+                waiter.get_or_insert_with(|| Waiter::new(attempt.owner.id));
+                pause(place, left, started.elapsed())
+            }
+            Ok(Acquired::Busy) => {
+                let owner = attempt.settled();
+                return Err(Error::Contended {
+                    key: owner.key.clone(),
+                    mode: owner.mode,
+                    waited: started.elapsed(),
+                });
+            }
+            Err(error) if is_transient(&error) && !last_failed => {
+                // A link that broke is often back at the second try; so that one is always made.
+                last_failed = last;
+                tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
+                pause(0, Duration::ZERO, started.elapsed()).max(LONGEST_PAUSE / 4)
+            }
+            Err(error) => return Err(Error::of_command(&attempt.owner.key, error)),
+        };
+        let pause = match end {
+            Some(end) if !last => pause.min(end.saturating_duration_since(Instant::now())),
+            _ => pause,
+        };
+        // Woken or not, ask again.
+        let _ = timeout(pause, granted(waiter.as_ref())).await;
+    }
+}
+
+async fn granted(waiter: Option<&Waiter>) {
+    match waiter {
+        Some(waiter) => waiter.granted().await,
+        None => pending().await,
+    }
+}
+
+/// How long a waiter may sleep that has `place` others in front of it, if the holders' leases end in
+/// `left`. The load on Redis falls with the time waited; it grows with the logarithm of the length of the
+/// queue, not with the length.
+fn pause(place: u32, left: Duration, waited: Duration) -> Duration {
+    let of_the_head = (waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+    let pause = of_the_head.saturating_mul(place.saturating_add(1));
+    // Many that came at the same time need not ask at the same time.
+    let pause = pause.mul_f64(rand::random_range(0.8..1.2)).min(HEARTBEAT);
+    if place == 0 && left > Duration::ZERO {
+        pause.min(left + Duration::from_millis(1))
+    } else {
+        pause
+    }
+}
+
+/// An acquisition under way. Dropped before it is settled, it is withdrawn in the background: the command
+/// that is on its way is waited for, and what it got is given back.
+struct Attempt {
+    engine: &'static Engine,
+    owner: Arc<Owner>,
+    terms: Terms,
+    in_flight: Option<Reply<Acquired>>,
+    /// Something was sent, and may have left something behind.
+    unsettled: bool,
+    /// Some command was not answered: it may be executed late.
+    in_doubt: bool,
+}
+
+impl Attempt {
+    fn new(engine: &'static Engine, owner: Owner, terms: Terms) -> Self {
+        Attempt {
+            engine,
+            owner: Arc::new(owner),
+            terms,
+            in_flight: None,
+            unsettled: false,
+            in_doubt: false,
+        }
+    }
+
+    async fn ask(&mut self, may_wait: bool) -> RedisResult<Acquired> {
+        let waiter_lease = if may_wait {
+            WAITER_LEASE
+        } else {
+            Duration::ZERO
+        };
+        self.unsettled = true;
+        let ttl = self.terms.first_ttl();
+        let reply = self
+            .in_flight
+            .insert(script::acquire(&self.owner, ttl, waiter_lease));
+        let answer = timeout(self.terms.patience(), reply).await;
+        if answer.is_ok() {
+            self.in_flight = None;
+        }
+        let answer = answer.unwrap_or_else(|_| Err(no_reply()));
+        self.in_doubt |= answer.is_err();
+        answer
+    }
+
+    /// What it got, if anything, is somebody else's business now.
+    fn settled(&mut self) -> &Arc<Owner> {
+        self.unsettled = false;
+        &self.owner
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.unsettled {
+            let until = Instant::now() + self.terms.first_ttl().max(WAITER_LEASE);
+            let in_flight = self.in_flight.take();
+            let owner = Arc::clone(&self.owner);
+            withdraw(self.engine, owner, in_flight, self.in_doubt, until);
+        }
+    }
+}

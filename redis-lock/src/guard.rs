@@ -1,0 +1,242 @@
+//! What a holder has in hand.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{error::Error, hold::Hold, key::Key, mode::Mode, release};
+
+/// A lock that is held, until it is [given back](Guard::unlock) or dropped.
+///
+/// The lease is renewed in the background as long as the guard lives (see
+/// [`auto_extend`](crate::Locker::auto_extend)). What can end it all the same: Redis is out of reach for
+/// longer than the ttl, loses its data, or this process stands still. Then the guard is *lost*: see
+/// [`lost`](Guard::lost), and [`token`](Guard::token) for keeping a late write out of your data.
+///
+/// # Dropping
+///
+/// Dropping the guard releases the lock in the background, from anywhere: it neither blocks nor panics,
+/// in a panic, outside of a runtime, and after the runtime has ended. Errors go to [`tracing`]. A process that ends
+/// right after the drop may be quicker than the release; the lock then ends with its ttl. So prefer
+/// [`unlock`](Guard::unlock) at the end of a program.
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let guard = locker.write("order:42").await?;
+/// // ... the order is ours ...
+/// guard.unlock().await?; // or: guard.await?
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "the lock is released as soon as the guard is dropped; bind it to a name, not to `_`"]
+pub struct Guard {
+    /// `None` once it has been handed in.
+    hold: Option<Arc<Hold>>,
+}
+
+impl Guard {
+    pub(crate) fn new(hold: Arc<Hold>) -> Self {
+        Guard { hold: Some(hold) }
+    }
+
+    /// The lock's key.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// assert_eq!(guard.key(), "order:42");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.hold().owner.key
+    }
+
+    /// How the lock is held.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.read("order:42").await?;
+    /// assert_eq!(guard.mode(), redis_lock::Mode::Read);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.hold().owner.mode
+    }
+
+    /// The fencing token: greater than that of every earlier grant of this key, to readers and writers alike.
+    ///
+    /// Store it with what you write, and refuse writes with a smaller one: then a holder that was paused
+    /// until its lease had ended, and does not know yet, cannot overwrite what its successor wrote.
+    /// It is below 2<sup>53</sup>, so it fits a `BIGINT`, a double and JSON.
+    ///
+    /// ```no_run
+    /// # async fn execute(sql: &str, params: &[&u64]) -> u64 { 1 }
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.write("order:42").await?;
+    /// let token = guard.token();
+    /// let rows = execute(
+    ///     "UPDATE orders SET state = 'shipped', token = $1 WHERE id = 42 AND token < $1",
+    ///     &[&token],
+    /// ).await;
+    /// assert_eq!(rows, 1, "somebody with a later token was here");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.hold().token
+    }
+
+    /// Whether the lock has been lost, as far as this process can know now. Once true, it stays true.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// assert!(!guard.is_lost());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.hold().is_lost()
+    }
+
+    /// How long the lease is good without another renewal: counted from before the command for it was sent, on a
+    /// monotonic clock, less a margin. Zero when lost.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// if guard.valid_for() < Duration::from_secs(1) {
+    ///     // not enough for what comes next
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn valid_for(&self) -> Duration {
+        self.hold().valid_for()
+    }
+
+    /// Done when the lock has been lost; never, if it is given back first.
+    ///
+    /// It fires at the [deadline](Guard::valid_for) at the latest, also while a renewal hangs, and at once when Redis
+    /// says that the lease is gone. The future is independent of the guard and of its lifetime.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any time and asked for again.
+    ///
+    /// ```no_run
+    /// # async fn work() {}
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// tokio::select! {
+    ///     () = work() => guard.unlock().await,
+    ///     () = guard.lost() => Err(redis_lock::Error::Lost { key: guard.key().clone() }),
+    /// }
+    /// # }
+    /// ```
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.hold().lost()
+    }
+
+    /// Gives the lock back and waits for Redis to confirm it. `guard.await` does the same.
+    ///
+    /// A Redis that does not answer is waited for at most two seconds; the release then goes on in the
+    /// background.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lost`] if the lock was lost before: nothing of anybody else's was touched.
+    /// [`Error::Redis`] if Redis does not answer or refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, also before its first poll, the lock is released in the background.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// guard.unlock().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unlock(self) -> Unlock {
+        Unlock(Box::pin(async move {
+            let mut guard = self;
+            match guard.hold.take() {
+                Some(hold) => release::unlock(hold).await,
+                None => Ok(()),
+            }
+        }))
+    }
+
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        // Only `unlock` and `drop` take it out, and both consume the guard.
+        self.hold.as_ref().expect("a guard in use has its hold")
+    }
+}
+
+impl IntoFuture for Guard {
+    type Output = Result<(), Error>;
+    type IntoFuture = Unlock;
+
+    fn into_future(self) -> Unlock {
+        self.unlock()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            release::give_back(&hold);
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("key", self.key())
+            .field("mode", &self.mode())
+            .field("token", &self.token())
+            .field("valid_for", &self.valid_for())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Guard::unlock`].
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let unlock: redis_lock::Unlock = locker.lock("order:42").await?.unlock();
+/// unlock.await
+/// # }
+/// ```
+#[must_use = "futures do nothing unless polled; dropping this one releases the lock in the background"]
+pub struct Unlock(Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>);
+
+impl Future for Unlock {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Unlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unlock").finish_non_exhaustive()
+    }
+}

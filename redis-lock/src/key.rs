@@ -1,0 +1,281 @@
+//! The name of a lock, and the names that the lock uses in Redis.
+
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
+
+use crate::error::Error;
+
+/// The name of a lock: any text of 1 to 1024 bytes.
+///
+/// It is checked when a lock is asked for, before anything is sent. In a Redis Cluster a key with a
+/// [hash tag](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags) keeps
+/// it (`{user:7}:cart` lives with `{user:7}`); otherwise the whole key decides.
+///
+/// ```
+/// use redis_lock::Key;
+///
+/// let id = 42;
+/// assert_eq!(Key::from(format!("order:{id}")), Key::from("order:42"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The longest key, in bytes.
+    const LONGEST: usize = 1024;
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.0.is_empty() {
+            return Err(self.invalid("a key must not be empty"));
+        }
+        if self.len() > Self::LONGEST {
+            return Err(self.invalid("a key has at most 1024 bytes; hash long ones"));
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, reason: &'static str) -> Error {
+        // An error must not carry a megabyte around.
+        let key = match self.char_indices().nth(64) {
+            Some((end, _)) => Key::from(format!("{}…", &self[..end])),
+            None => self.clone(),
+        };
+        Error::InvalidKey { key, reason }
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&**self, f)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq<str> for Key {
+    fn eq(&self, other: &str) -> bool {
+        **self == *other
+    }
+}
+
+impl PartialEq<&str> for Key {
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+impl From<&str> for Key {
+    fn from(key: &str) -> Self {
+        Key(key.into())
+    }
+}
+
+impl From<String> for Key {
+    fn from(key: String) -> Self {
+        Key(key.into())
+    }
+}
+
+impl From<&String> for Key {
+    fn from(key: &String) -> Self {
+        Key(key.as_str().into())
+    }
+}
+
+impl From<Cow<'_, str>> for Key {
+    fn from(key: Cow<'_, str>) -> Self {
+        Key(key.into())
+    }
+}
+
+impl From<Arc<str>> for Key {
+    fn from(key: Arc<str>) -> Self {
+        Key(key)
+    }
+}
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Self {
+        key.clone()
+    }
+}
+
+/// The names of one lock in Redis, `namespace:#<role><kind>:<body>`.
+///
+/// 1. All of them are in one hash slot: the body has the only braces that can count, and it is the same in all.
+/// 2. No two locks share a name. A namespace has no `#`, so the first `#` of a name ends it; the kind says
+///    how the body was made of the key, so the key can be read back.
+/// 3. A key without braces is in the slot that a Redis key of that text is in.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    /// The gate's name; the others differ in one byte.
+    gate: String,
+    role_at: usize,
+}
+
+/// One letter for each key in Redis, in the order of the scripts' KEYS.
+const ROLES: [char; 5] = ['g', 'h', 'q', 'w', 'r'];
+
+impl Names {
+    pub(crate) const COUNT: usize = ROLES.len();
+
+    pub(crate) fn new(namespace: &str, key: &Key) -> Self {
+        let role = ROLES[0];
+        let gate = if has_hash_tag(key) {
+            format!("{namespace}:#{role}t:{key}")
+        } else if key.starts_with('}') {
+            // Plain braces around it would be the empty tag, which is none.
+            format!("{namespace}:#{role}p:{{.{key}}}")
+        } else {
+            format!("{namespace}:#{role}:{{{key}}}")
+        };
+        let role_at = namespace.len() + 2;
+        Names { gate, role_at }
+    }
+
+    /// The name for each role, in the order of the scripts' KEYS.
+    pub(crate) fn each(&self) -> impl Iterator<Item = String> {
+        ROLES.iter().map(|role| {
+            let mut name = self.gate.clone();
+            let mut letter = [0];
+            name.replace_range(self.role_at..=self.role_at, role.encode_utf8(&mut letter));
+            name
+        })
+    }
+}
+
+/// Whether Redis Cluster finds a hash tag: text between the first `{` and the first `}` behind it.
+fn has_hash_tag(key: &str) -> bool {
+    key.split_once('{')
+        .and_then(|(_, rest)| rest.find('}'))
+        .is_some_and(|length| length > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What Redis Cluster does with a name, from its specification.
+    fn slot(name: &str) -> u16 {
+        let hashed = match name.split_once('{') {
+            Some((_, rest)) => match rest.find('}') {
+                Some(length) if length > 0 => &rest[..length],
+                _ => name,
+            },
+            None => name,
+        };
+        crc16(hashed.as_bytes()) % 16384
+    }
+
+    /// CRC-16/XMODEM.
+    fn crc16(bytes: &[u8]) -> u16 {
+        bytes.iter().fold(0, |crc, byte| {
+            (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+                if crc & 0x8000 == 0 {
+                    crc << 1
+                } else {
+                    (crc << 1) ^ 0x1021
+                }
+            })
+        })
+    }
+
+    fn names(namespace: &str, key: &str) -> Vec<String> {
+        Names::new(namespace, &key.into()).each().collect()
+    }
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+    }
+
+    #[test]
+    fn names_are_what_the_documents_say() {
+        assert_eq!(names("lock", "order:42")[0], "lock:#g:{order:42}");
+        assert_eq!(names("lock", "{order}:42")[1], "lock:#ht:{order}:42");
+        assert_eq!(names("a:b", "}{")[2], "a:b:#qp:{.}{}");
+    }
+
+    #[test]
+    fn keys_that_look_alike_stay_apart() {
+        let keys = [
+            "a",
+            "{a}",
+            "{a",
+            "a}",
+            "}a",
+            "{}a",
+            "{a}:queue",
+            "{{a}}",
+            ".a",
+            "}",
+            "{",
+            "{}",
+            ".}",
+            "#g:{a}",
+            "t:{a}",
+            "lock:#g:{a}",
+        ];
+        let mut owner = HashMap::new();
+        for key in keys {
+            for name in names("lock", key) {
+                assert_eq!(owner.insert(name.clone(), key), None, "{name}");
+            }
+        }
+    }
+
+    fn namespace() -> impl Strategy<Value = String> {
+        "[a:gtp.]{1,4}"
+    }
+
+    /// Mostly braces and the letters that our names are made of.
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof!["[{}a:#gtp.]{1,8}", "\\PC{1,20}"]
+    }
+
+    proptest! {
+        #[test]
+        fn all_names_of_a_lock_are_in_one_slot(ns in namespace(), key in key()) {
+            let slots: Vec<_> = names(&ns, &key).iter().map(|name| slot(name)).collect();
+            prop_assert!(slots.iter().all(|other| *other == slots[0]), "{slots:?}");
+        }
+
+        #[test]
+        fn a_key_decides_its_slot_as_it_would_in_redis(ns in namespace(), key in key()) {
+            prop_assume!(has_hash_tag(&key) || !key.contains('}'));
+            prop_assert_eq!(slot(&names(&ns, &key)[0]), slot(&key));
+        }
+
+        #[test]
+        fn different_locks_never_share_a_name(
+            a in (namespace(), key()), b in (namespace(), key())
+        ) {
+            prop_assume!(a != b);
+            let of_a = names(&a.0, &a.1);
+            for name in names(&b.0, &b.1) {
+                prop_assert!(!of_a.contains(&name), "{name}");
+            }
+        }
+    }
+}

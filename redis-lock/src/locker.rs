@@ -1,0 +1,461 @@
+//! The face of the crate: where locks come from, and with which options.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use once_cell::sync::OnceCell;
+use redis::aio::ConnectionLike;
+
+use crate::{
+    acquire::acquire,
+    connection::Link,
+    error::Error,
+    exec::Exec,
+    guard::Guard,
+    key::Key,
+    mode::Mode,
+    options::{Options, Wait},
+    renewal::engine,
+};
+
+/// Takes locks. Cheap to clone; all clones, and all that the options return, share one connection.
+///
+/// # What a lock is
+///
+/// Per key there is one writer or any number of readers, as [`tokio::sync::RwLock`] has it, but
+/// for all processes that use the same Redis and [`namespace`](Locker::namespace). Who comes first is served first, with
+/// neighbouring readers let in together: a queued writer stops later readers, and a stream of
+/// writers cannot starve a reader. `try_*` never passes anybody in line.
+///
+/// A lock is not re-entrant: whoever asks for one that it holds already waits for itself, and gets
+/// [`Error::Contended`].
+///
+/// # Options
+///
+/// Each option takes the Locker by value and returns one with that option set. They are checked when a lock is asked
+/// for, before anything is sent: [`Error::InvalidOptions`].
+///
+/// | option | default | because |
+/// | --- | --- | --- |
+/// | [`mode`](Locker::mode) | [`Mode::Write`] | exclusive is the safe choice |
+/// | [`ttl`](Locker::ttl) | 10 s | a dead holder blocks others this long; a holder survives outages and pauses up to it |
+/// | [`wait`](Locker::wait) | 1 s | a request should rather fail than hang |
+/// | [`auto_extend`](Locker::auto_extend) | true | work may take longer than the ttl |
+/// | [`max_hold`](Locker::max_hold) | none | only you know how long is too long |
+/// | [`namespace`](Locker::namespace) | `"lock"` | the prefix of every name in Redis |
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use redis_lock::{Locker, Mode};
+///
+/// # async fn f() -> Result<(), redis_lock::Error> {
+/// let locker = Locker::connect("redis://127.0.0.1:6379").await?.wait(Duration::from_secs(5));
+///
+/// let guard = locker.write("order:42").await?;
+/// // ... the order is ours ...
+/// guard.unlock().await?;
+///
+/// let report = locker.clone().mode(Mode::R).ttl(Duration::from_secs(30));
+/// let guard = report.lock("order:42").await?;
+/// # guard.await }
+/// ```
+#[derive(Clone)]
+pub struct Locker {
+    link: Arc<Link>,
+    options: Options,
+}
+
+/// Setting up.
+impl Locker {
+    /// Uses a connection of yours: any of redis-rs that is async and can be cloned, such as a
+    /// [`ConnectionManager`](redis::aio::ConnectionManager), a
+    /// [`MultiplexedConnection`](redis::aio::MultiplexedConnection) or a cluster connection.
+    ///
+    /// It should reconnect by itself; a `MultiplexedConnection` does not. It must lead to the master: replicas cannot
+    /// lock.
+    ///
+    /// ```no_run
+    /// use redis_lock::{Locker, redis};
+    ///
+    /// # async fn f() -> redis::RedisResult<()> {
+    /// let client = redis::Client::open("redis://127.0.0.1:6379")?;
+    /// let locker = Locker::new(client.get_connection_manager().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn new(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
+        Self::over(Link::new(connection))
+    }
+
+    /// Connects to one Redis server, as
+    /// [`redis::Client::open`](https://docs.rs/redis/1/redis/#connection-parameters) reads the URL.
+    ///
+    /// The connection lives on a thread of this crate: it is not lost with the runtime that opened it, and
+    /// it is replaced when it hangs or when its server has become a replica.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Redis`] if the URL is wrong or the server cannot be reached.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    ///
+    /// ```no_run
+    /// # async fn f() -> Result<(), redis_lock::Error> {
+    /// let locker = redis_lock::Locker::connect("redis://127.0.0.1:6379").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let url = url.to_owned();
+        let opened = engine()?.spawn(async move { Link::open(&url).await });
+        match opened.await {
+            Ok(Ok(link)) => Ok(Self::over(link)),
+            Ok(Err(source)) => Err(Error::Redis { key: None, source }),
+            Err(failed) => Err(Error::Engine(failed.into())),
+        }
+    }
+
+    fn over(link: Link) -> Self {
+        Locker {
+            link: Arc::new(link),
+            options: Options::default(),
+        }
+    }
+
+    /// How [`lock`](Locker::lock), [`try_lock`](Locker::try_lock) and [`lock_exec`](Locker::lock_exec) hold the lock.
+    /// Default: [`Mode::Write`].
+    ///
+    /// ```no_run
+    /// # use redis_lock::{Locker, Mode};
+    /// # async fn f(locker: Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.mode(Mode::R).lock("config").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn mode(mut self, mode: impl Into<Mode>) -> Self {
+        self.options.mode = mode.into();
+        self
+    }
+
+    /// The lease: how long a holder that died blocks others, and how long Redis may be out of reach before a lock is
+    /// lost. Default 10 s; from 100 ms to a year.
+    ///
+    /// It is renewed after a third of it, so a lock may be held for much longer. A longer one means
+    /// fewer renewals and more tolerance, but a longer wait after a crash.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.ttl(Duration::from_secs(60)).lock("import").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = ttl;
+        self
+    }
+
+    /// How long to stand in line before [`Error::Contended`]: a [`Duration`] or [`Wait::Forever`]. Default 1 s.
+    /// [`Duration::ZERO`] is one try.
+    ///
+    /// While Redis does not answer, up to two commands of two seconds each come on top.
+    ///
+    /// ```no_run
+    /// # use redis_lock::Wait;
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.wait(Wait::Forever).lock("import").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
+        self.options.wait = wait.into();
+        self
+    }
+
+    /// Whether the lease is renewed as long as the guard lives. Default true. If false, the lock ends
+    /// after its ttl, whatever its holder is doing then.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.auto_extend(false).lock("once-per-ten-seconds").await?;
+    /// std::mem::forget(guard);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn auto_extend(mut self, auto_extend: bool) -> Self {
+        self.options.auto_extend = auto_extend;
+        self
+    }
+
+    /// An upper bound on how long a lock is held, renewals and all: a body that is stuck must not
+    /// keep it for ever. The lock is lost then. Default none; from 100 ms to a year.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.max_hold(Duration::from_secs(300)).lock("import").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.options.max_hold = Some(max_hold);
+        self
+    }
+
+    /// The prefix of every name in Redis: Lockers with different ones never meet. Default `"lock"`; 1 to 128 bytes
+    /// without `{`, `}` and `#`.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.namespace("shop:staging").lock("import").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
+        self.options.namespace = namespace.into();
+        self
+    }
+}
+
+/// Taking a lock.
+///
+/// # Errors
+///
+/// All of them: [`Error::Contended`] if the time to wait is over (never for `try_*`); [`Error::InvalidKey`] and
+/// [`Error::InvalidOptions`] before anything is sent; [`Error::Foreign`] if somebody else's value is at one of the
+/// lock's names; [`Error::Redis`] if Redis cannot be reached, or refuses.
+///
+/// # Cancel safety
+///
+/// All futures may be dropped at any time: nothing stays locked or queued for longer than a round trip, or than the
+/// ttl if Redis is out of reach.
+impl Locker {
+    /// Takes the lock in the configured [`mode`](Locker::mode).
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// # guard.await }
+    /// ```
+    pub fn lock<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Guard, Error>> + Send + 'static + use<K> {
+        self.acquire(key.into(), self.options.mode)
+    }
+
+    /// Takes the lock as one of any number of readers.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.read("order:42").await?;
+    /// # guard.await }
+    /// ```
+    pub fn read<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Guard, Error>> + Send + 'static + use<K> {
+        self.acquire(key.into(), Mode::Read)
+    }
+
+    /// Takes the lock as its only holder.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.write("order:42").await?;
+    /// # guard.await }
+    /// ```
+    pub fn write<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Guard, Error>> + Send + 'static + use<K> {
+        self.acquire(key.into(), Mode::Write)
+    }
+
+    /// Takes the lock in the configured [`mode`](Locker::mode) if it is free now and nobody waits for it.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let Some(guard) = locker.try_lock("nightly-report").await? else {
+    ///     return Ok(()); // another instance is at it
+    /// };
+    /// # guard.await }
+    /// ```
+    pub fn try_lock<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Option<Guard>, Error>> + Send + 'static + use<K> {
+        self.try_acquire(key.into(), self.options.mode)
+    }
+
+    /// Takes the lock as a reader if no writer holds it or waits for it.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// if let Some(guard) = locker.try_read("order:42").await? {
+    ///     guard.unlock().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn try_read<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Option<Guard>, Error>> + Send + 'static + use<K> {
+        self.try_acquire(key.into(), Mode::Read)
+    }
+
+    /// Takes the lock as its only holder if nobody holds it or waits for it.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// if let Some(guard) = locker.try_write("order:42").await? {
+    ///     guard.unlock().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn try_write<K: Into<Key>>(
+        &self,
+        key: K,
+    ) -> impl Future<Output = Result<Option<Guard>, Error>> + Send + 'static + use<K> {
+        self.try_acquire(key.into(), Mode::Write)
+    }
+
+    /// Runs a future under the lock, in the configured [`mode`](Locker::mode), and gives the lock back.
+    ///
+    /// The future runs only while the lease is good. When the lock is lost, the future is dropped at its next await and the
+    /// call returns [`Error::Lost`]. A result that the future has produced is returned also if the unlock fails
+    /// (that failure goes to [`tracing`]). The future need not be `'static`. A panic in it releases the lock.
+    ///
+    /// # Errors
+    ///
+    /// What the future returns, and the errors of [`lock`](Locker::lock) and [`Error::Lost`], converted.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, so is the future that runs under the lock, and then the lock is released in the background.
+    ///
+    /// ```no_run
+    /// # async fn ship(id: u64) -> std::io::Result<()> { Ok(()) }
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = 42;
+    /// locker.lock_exec(format!("order:{id}"), async {
+    ///     ship(id).await?;
+    ///     Ok(())
+    /// }).await
+    /// # }
+    /// ```
+    pub fn lock_exec<K, F, T, E>(
+        &self,
+        key: K,
+        future: F,
+    ) -> impl Future<Output = Result<T, E>> + use<K, F, T, E>
+    where
+        K: Into<Key>,
+        F: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        Exec::new(self.lock(key), future, |error| Err(E::from(error)))
+    }
+
+    fn acquire(
+        &self,
+        key: Key,
+        mode: Mode,
+    ) -> impl Future<Output = Result<Guard, Error>> + Send + 'static + use<> {
+        let mut options = self.options.clone();
+        options.mode = mode;
+        acquire(Arc::clone(&self.link), options, key)
+    }
+
+    fn try_acquire(
+        &self,
+        key: Key,
+        mode: Mode,
+    ) -> impl Future<Output = Result<Option<Guard>, Error>> + Send + 'static + use<> {
+        let mut options = self.options.clone();
+        options.mode = mode;
+        options.wait = Wait::For(Duration::ZERO);
+        let acquired = acquire(Arc::clone(&self.link), options, key);
+        async move {
+            match acquired.await {
+                Ok(guard) => Ok(Some(guard)),
+                Err(error) if error.is_contended() => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> From<C> for Locker {
+    fn from(connection: C) -> Self {
+        Locker::new(connection)
+    }
+}
+
+impl fmt::Debug for Locker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locker")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+static DEFAULT: OnceCell<Locker> = OnceCell::new();
+
+tokio::task_local! {
+    static OF_TASK: Locker;
+}
+
+/// Sets the Locker of this process, which the attribute and [`locker()`] use. Once, at start-up.
+///
+/// # Errors
+///
+/// [`Error::AlreadyInitialized`] the second time.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), redis_lock::Error> {
+/// redis_lock::init(redis_lock::Locker::connect("redis://127.0.0.1:6379").await?)?;
+/// # Ok(()) }
+/// ```
+pub fn init(locker: impl Into<Locker>) -> Result<(), Error> {
+    DEFAULT
+        .set(locker.into())
+        .map_err(|_| Error::AlreadyInitialized)
+}
+
+/// The Locker in scope: that of [`with_locker`], else that of [`init`].
+///
+/// # Errors
+///
+/// [`Error::NotInitialized`] if there is neither.
+///
+/// ```
+/// assert!(redis_lock::locker().is_err(), "nobody has called `init`");
+/// ```
+pub fn locker() -> Result<Locker, Error> {
+    OF_TASK
+        .try_with(Locker::clone)
+        .ok()
+        .or_else(|| DEFAULT.get().cloned())
+        .ok_or(Error::NotInitialized)
+}
+
+/// Runs a future with another Locker in scope: for a test, or a tenant.
+///
+/// It holds for what the future itself runs, not for tasks that it spawns.
+///
+/// # Cancel safety
+///
+/// As the future that it runs.
+///
+/// ```no_run
+/// # async fn ship(id: u64) -> Result<(), redis_lock::Error> { Ok(()) }
+/// # async fn f(tenant: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// redis_lock::with_locker(tenant.namespace("tenant-7"), ship(42)).await
+/// # }
+/// ```
+pub async fn with_locker<F: Future>(locker: impl Into<Locker>, future: F) -> F::Output {
+    OF_TASK.scope(locker.into(), future).await
+}

@@ -1,0 +1,191 @@
+//! The engine: one thread and one task per process that keeps every lease of the process.
+//!
+//! 1. It has a runtime of its own: a runtime of the user's that ends, is blocked or is not there (in a
+//!    `Drop`) takes nothing away from it.
+//! 2. A lease is watched from before it can expire until before its release is sent, so no renewal
+//!    outlives a release.
+//! 3. The holder is told at the deadline, also while a renewal hangs: renewals are tasks beside the one
+//!    that watches deadlines.
+//! 4. Taking and giving back a lock seldom wakes the engine: it sleeps until the earliest event that it
+//!    knew of, and leaves that come and go before then pass it by.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use once_cell::sync::OnceCell;
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::Notify,
+    task::JoinHandle,
+    time::timeout_at,
+};
+
+use crate::{
+    connection::within,
+    error::Error,
+    hold::{Hold, Watched},
+    lease::Due,
+    owner::Id,
+    script,
+};
+
+static ENGINE: OnceCell<Engine> = OnceCell::new();
+
+/// The engine of this process, started when it is first asked for.
+pub(crate) fn engine() -> Result<&'static Engine, Error> {
+    ENGINE.get_or_try_init(|| Engine::start().map_err(Error::Engine))
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    runtime: Handle,
+    schedule: Mutex<Schedule>,
+    sooner: Notify,
+}
+
+/// Which hold to look at when.
+#[derive(Debug, Default)]
+struct Schedule {
+    holds: BTreeMap<(Instant, Id), Arc<Hold>>,
+    /// When the engine wakes by itself.
+    alarm: Option<Instant>,
+}
+
+impl Engine {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        thread::Builder::new()
+            .name("redis-lock".to_owned())
+            .spawn(move || runtime.block_on(ENGINE.wait().run()))?;
+        Ok(Engine {
+            runtime: handle,
+            schedule: Mutex::default(),
+            sooner: Notify::new(),
+        })
+    }
+
+    /// Runs a task that must not depend on the caller. Works anywhere, also outside of a runtime.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(task)
+    }
+
+    /// Does what is due for a hold, and sees to it that it is looked at again in time. Called when a hold
+    /// begins, when its time has come, and when a renewal has been answered.
+    pub(crate) fn watch(&'static self, hold: &Arc<Hold>) {
+        let mut watched = hold.watched();
+        self.forget(&mut watched, hold);
+        loop {
+            match watched.lease.due(Instant::now()) {
+                Due::At(at) => {
+                    watched.planned = Some(at);
+                    return self.plan(at, hold);
+                }
+                Due::Renewal(ttl) => {
+                    self.spawn(renew(self, Arc::clone(hold), ttl));
+                }
+                Due::Loss => {
+                    let owner = &hold.owner;
+                    tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: its lease has ended");
+                    return hold.tell_loss();
+                }
+                Due::Never => return,
+            }
+        }
+    }
+
+    /// Ends the watch: the holder gives the lock back. True: it was still good.
+    pub(crate) fn unwatch(&self, hold: &Hold) -> bool {
+        let mut watched = hold.watched();
+        self.forget(&mut watched, hold);
+        watched.lease.give_back(Instant::now())
+    }
+
+    async fn run(&'static self) {
+        loop {
+            for hold in self.take_due(Instant::now()) {
+                self.watch(&hold);
+            }
+            let sooner = self.sooner.notified();
+            match self.set_alarm() {
+                Some(alarm) => {
+                    // Either the time has come or there is something sooner: look again.
+                    let _ = timeout_at(alarm.into(), sooner).await;
+                }
+                None => sooner.await,
+            }
+        }
+    }
+
+    fn plan(&self, at: Instant, hold: &Arc<Hold>) {
+        let mut schedule = self.schedule();
+        schedule.holds.insert((at, hold.owner.id), Arc::clone(hold));
+        if schedule.alarm.is_none_or(|alarm| at < alarm) {
+            schedule.alarm = Some(at);
+            self.sooner.notify_one();
+        }
+    }
+
+    fn forget(&self, watched: &mut Watched, hold: &Hold) {
+        if let Some(at) = watched.planned.take() {
+            self.schedule().holds.remove(&(at, hold.owner.id));
+        }
+    }
+
+    fn take_due(&self, now: Instant) -> Vec<Arc<Hold>> {
+        let mut schedule = self.schedule();
+        let mut due = Vec::new();
+        while let Some(first) = schedule.holds.first_entry()
+            && first.key().0 <= now
+        {
+            due.push(first.remove());
+        }
+        due
+    }
+
+    fn set_alarm(&self) -> Option<Instant> {
+        let mut schedule = self.schedule();
+        schedule.alarm = schedule.holds.first_key_value().map(|((at, _), _)| *at);
+        schedule.alarm
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
+    let owner = &hold.owner;
+    let Ok(_turn) = owner.link.renewals.acquire().await else {
+        return; // it is never closed
+    };
+    if hold.is_over() {
+        return;
+    }
+    let sent = Instant::now();
+    let reply = within(hold.terms.patience(), script::renew(owner, ttl)).await;
+    let now = Instant::now();
+    match reply {
+        Ok(true) => hold.watched().lease.renewed(sent, ttl, now),
+        Ok(false) => {
+            if hold.watched().lease.gone() {
+                tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: Redis no longer knows of it");
+                hold.tell_loss();
+            }
+        }
+        Err(error) => {
+            tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed; trying again until the lease ends");
+            hold.watched().lease.failed(now);
+        }
+    }
+    engine.watch(&hold);
+}
