@@ -1,1 +1,3 @@
 //! The behaviour of the library on real servers, one file for each way to fail.
+
+mod support_works;
