@@ -10,13 +10,15 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisConnectionInfo};
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::eventually;
 use crate::guarded::Guarded;
 
 /// How long a server may take to start, on a busy machine with two cores.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Whoever took our port may accept and then say nothing.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// An answer to the test itself may take this long; a lock's own connection is less patient.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -312,7 +314,10 @@ impl Server {
         let pid = process.pid();
         self.process = Some(process);
         let deadline = Instant::now() + START_LIMIT;
-        while !self.answers_as(pid).await {
+        while !timeout(ANSWER_LIMIT, self.answers_as(pid))
+            .await
+            .unwrap_or(false)
+        {
             if self.process().has_ended() {
                 if self.log_tail().contains("Address already in use") {
                     self.kill();
