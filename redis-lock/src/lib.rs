@@ -1,8 +1,58 @@
-//! A distributed read-write lock for async Rust, kept in Redis.
+//! A distributed read-write lock for async Rust, kept in Redis: fair, fenced, crash-safe.
+//!
+//! ```no_run
+//! use redis_lock::{Locker, redis_lock};
+//!
+//! #[redis_lock(key = "order:<id>", mode = "w")]
+//! async fn ship(id: u64) -> Result<(), redis_lock::Error> {
+//!     // no other process ships this order now
+//!     Ok(())
+//! }
+//!
+//! # async fn f() -> Result<(), redis_lock::Error> {
+//! let locker = Locker::connect("redis://127.0.0.1:6379").await?;
+//! redis_lock::init(locker.clone())?;
+//! ship(42).await?;
+//!
+//! let guard = locker.read("order:42").await?;
+//! guard.unlock().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! | to … | use |
+//! | --- | --- |
+//! | run an async fn under a lock | [`#[redis_lock]`](macro@redis_lock) and [`init`] |
+//! | run a future under a lock | [`Locker::lock_exec`] |
+//! | hold a lock as long as you like | [`Locker::lock`], [`read`](Locker::read), [`write`](Locker::write) and the [`Guard`] |
+//! | skip the work if another instance is at it | [`Locker::try_lock`] |
+//! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
+//! | keep a late write out of your data | [`Guard::token`] |
+//! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
+//!
+//! # Guarantees
+//!
+//! 1. *Exclusion*: per key, one writer or any number of readers, as Redis sees it.
+//! 2. *Fencing*: every grant carries a [token](Guard::token) greater than that of every earlier grant of the key.
+//! 3. *Loss is told in time*: by a deadline that is counted from before the command was sent, on a monotonic clock,
+//!    less a margin.
+//! 4. *Fairness*: strict order of arrival, with neighbouring readers let in together.
+//! 5. *Liveness*: a dead holder blocks others for at most its ttl, dead waiters for at most three seconds.
+//! 6. *No litter*: every key in Redis has a TTL; nothing is left once a lock is idle.
+//!
+//! # Not guaranteed
+//!
+//! A process that is paused for longer than the ttl may run on for an instant when another already
+//! holds the lock; no lock with leases can prevent that, a fencing token can. A failover of Redis may forget a lock that
+//! was just taken, since replication is asynchronous; its holder is told at its next renewal.
+//!
+//! # Features
+//!
+//! - `macros` (default): the attribute.
+//!
+//! TLS: add `redis` with one of its TLS features to your own dependencies.
 
-#[doc(hidden)]
-#[path = "macro_support.rs"]
-pub mod __private;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod acquire;
 mod connection;
 mod error;
@@ -12,6 +62,9 @@ mod hold;
 mod key;
 mod lease;
 mod locker;
+#[doc(hidden)]
+#[path = "macro_support.rs"]
+pub mod __private;
 mod mode;
 mod options;
 mod owner;
@@ -20,6 +73,7 @@ mod renewal;
 mod script;
 mod wakeup;
 
+/// The redis-rs that this crate was built with, so that its version need not be guessed.
 pub use redis;
 
 pub use error::Error;
@@ -28,3 +82,5 @@ pub use key::Key;
 pub use locker::{Locker, init, locker, with_locker};
 pub use mode::Mode;
 pub use options::Wait;
+#[cfg(feature = "macros")]
+pub use redis_lock_macros::redis_lock;
