@@ -147,8 +147,8 @@ fn unknown_name(written: &str, root: &str, names: &[Ident]) -> String {
     let hint = did_you_mean(root, names()).unwrap_or_default();
     let known = match names().count() {
         0 => "the function has none".to_owned(),
-        1 => format!("the only one is {}", list(names())),
-        _ => format!("there are {}", list(names())),
+        1 => format!("the only argument is {}", list(names())),
+        _ => format!("the arguments are {}", list(names())),
     };
     format!("`<{written}>` names no argument{hint}; {known}")
 }

@@ -8,13 +8,14 @@ use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::visit_mut::{VisitMut, visit_type_mut};
-use syn::{Attribute, Type, parse_quote_spanned};
+use syn::{Attribute, FnArg, Type, parse_quote_spanned};
 
 use crate::args::{Mode, Time, Wait};
 use crate::check::{Key, Locked, Piece};
 use crate::function::{Argument, Function, mentions};
 
-pub(crate) fn expand(locked: &Locked) -> TokenStream {
+pub(crate) fn expand(mut locked: Locked) -> TokenStream {
+    let captures = captures(&mut locked);
     let Function {
         attrs,
         vis,
@@ -25,7 +26,7 @@ pub(crate) fn expand(locked: &Locked) -> TokenStream {
     } = &locked.function;
     let site = Span::mixed_site();
     let key = key(&locked.key);
-    let options = options(locked);
+    let options = options(&locked);
 
     // At the return type, where a type that is no `Result` is to be reported.
     let returns = named(&locked.returns);
@@ -35,7 +36,6 @@ pub(crate) fn expand(locked: &Locked) -> TokenStream {
         |error| <#returns as ::redis_lock::__private::LockOutput>::from_lock(error)
     };
 
-    let captures = captures(locked);
     let mut body = Group::new(Delimiter::Brace, body.clone());
     body.set_span(site.located_at(brace.span.join()));
 
@@ -149,23 +149,42 @@ fn fake_return(returns: &Type, span: Span) -> TokenStream {
 /// Uses every argument in the block, the last one first. The block then owns them all, as a whole, and drops them in
 /// the order of a plain `async fn`, still under the lock. An argument that nobody uses is bound once more instead, or
 /// this very use would silence `unused_variables`.
-fn captures(locked: &Locked) -> TokenStream {
+fn captures(locked: &mut Locked) -> TokenStream {
     let site = Span::mixed_site();
-    let arguments = locked.function.arguments();
-    let capture = |Argument { ident, attrs }: &Argument| {
+    let mut captures = Vec::new();
+    let mut rebound = Vec::new();
+    for Argument {
+        ident,
+        attrs,
+        position,
+    } in locked.function.arguments()
+    {
         let conditions = attrs.iter().filter(|attr| is(attr, &["cfg"]));
-        if ident == "self" || ident.to_string().starts_with('_') || is_used(locked, ident) {
-            return quote_spanned!(site=> #(#conditions)* let _ = &#ident;);
+        captures.push(if is_used(locked, &ident) {
+            quote_spanned!(site=> #(#conditions)* let _ = &#ident;)
+        } else {
+            rebound.push(position);
+            let lints = attrs
+                .iter()
+                .filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
+            quote_spanned!(site=> #(#conditions)* #(#lints)* let #ident = #ident;)
+        });
+    }
+    for position in rebound {
+        // The parameter itself is used now: an expectation would find nothing there.
+        if let FnArg::Typed(parameter) = &mut locked.function.sig.inputs[position] {
+            parameter.attrs.retain(|attr| !is(attr, &["expect"]));
         }
-        let lints = attrs
-            .iter()
-            .filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
-        quote_spanned!(site=> #(#conditions)* #(#lints)* let #ident = #ident;)
-    };
-    arguments.iter().rev().map(capture).collect()
+    }
+    captures.into_iter().rev().collect()
 }
 
+/// Whether the compiler would call the argument used if the attribute were not there, or the attribute itself uses it.
 fn is_used(locked: &Locked, ident: &Ident) -> bool {
+    if ident == "self" || ident.to_string().starts_with('_') {
+        return true;
+    }
+    let function = &locked.function;
     let in_key = match &locked.key {
         Key::Expr(expr) => mentions(&expr.to_token_stream(), ident),
         Key::Pieces(pieces, _) => pieces.iter().any(|piece| match piece {
@@ -178,9 +197,15 @@ fn is_used(locked: &Locked, ident: &Ident) -> bool {
         _ => None,
     };
     let mut times = wait.into_iter().chain(&locked.ttl);
-    let in_times = times
-        .any(|time| matches!(time, Time::Expr(expr) if mentions(&expr.to_token_stream(), ident)));
-    in_key || in_times || mentions(&locked.function.body, ident)
+    in_key
+        || times.any(
+            |time| matches!(time, Time::Expr(expr) if mentions(&expr.to_token_stream(), ident)),
+        )
+        || function
+            .attrs
+            .iter()
+            .any(|attr| mentions(&attr.to_token_stream(), ident))
+        || mentions(&function.body, ident)
 }
 
 fn is(attr: &Attribute, names: &[&str]) -> bool {

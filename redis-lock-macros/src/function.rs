@@ -25,13 +25,15 @@ pub(crate) struct Argument<'a> {
     pub(crate) ident: Ident,
     /// Those of the parameter that binds it.
     pub(crate) attrs: &'a [Attribute],
+    /// Which parameter that is.
+    pub(crate) position: usize,
 }
 
 impl Function {
     /// In the order in which they are bound; a `_` binds nothing.
     pub(crate) fn arguments(&self) -> Vec<Argument<'_>> {
         let mut arguments = Vec::new();
-        for input in &self.sig.inputs {
+        for (position, input) in self.sig.inputs.iter().enumerate() {
             let (idents, attrs) = match input {
                 FnArg::Receiver(receiver) => (
                     vec![Ident::new("self", receiver.self_token.span)],
@@ -43,7 +45,11 @@ impl Function {
                     (idents, &typed.attrs)
                 }
             };
-            arguments.extend(idents.into_iter().map(|ident| Argument { ident, attrs }));
+            arguments.extend(idents.into_iter().map(|ident| Argument {
+                ident,
+                attrs,
+                position,
+            }));
         }
         arguments
     }
@@ -93,13 +99,16 @@ impl Parse for Function {
     }
 }
 
-/// Whether the tokens name `ident`: as a word, or inside a string as `format!` does, `"{ident}"`.
+/// Whether the tokens name `ident`: as a word, or inside a string as `format!` and keys do, `"{ident}"`, `"<ident>"`.
 pub(crate) fn mentions(tokens: &TokenStream, ident: &Ident) -> bool {
     let name = ident.unraw().to_string();
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(word) => word.unraw() == name,
         TokenTree::Group(group) => mentions(&group.stream(), ident),
-        TokenTree::Literal(literal) => literal.to_string().contains(&format!("{{{name}")),
+        TokenTree::Literal(literal) => {
+            let text = literal.to_string();
+            text.contains(&format!("{{{name}")) || text.contains(&format!("<{name}"))
+        }
         TokenTree::Punct(_) => false,
     })
 }

@@ -30,7 +30,7 @@ fn lock(args: TokenStream, item: TokenStream) -> TokenStream {
     let function = mistakes.ok(syn::parse2(item.clone()));
     let locked = function.and_then(|function| check::check(args, function, &mut mistakes));
     match (mistakes.into_result(), locked) {
-        (Ok(()), Some(locked)) => expand::expand(&locked),
+        (Ok(()), Some(locked)) => expand::expand(locked),
         (Ok(()), None) => item,
         (Err(error), _) => {
             let mut output = error.into_compile_error();

@@ -31,7 +31,7 @@ impl Mistakes {
     }
 }
 
-/// "; did you mean `name`?", if one of the names is so near that it can only be a slip.
+/// " (did you mean `name`?)", if one of the names is so near that it can only be a slip.
 pub(crate) fn did_you_mean<'a>(
     written: &str,
     names: impl IntoIterator<Item = &'a str>,
@@ -41,7 +41,7 @@ pub(crate) fn did_you_mean<'a>(
         .into_iter()
         .map(|name| (edit_distance(written, name), name))
         .min_by_key(|(distance, _)| *distance)?;
-    (distance <= slips).then(|| format!("; did you mean `{nearest}`?"))
+    (distance <= slips).then(|| format!(" (did you mean `{nearest}`?)"))
 }
 
 /// "`a`, `b` and `c`".
@@ -89,7 +89,7 @@ mod tests {
         let names = ["key", "mode", "wait"];
         assert_eq!(
             did_you_mean("keys", names).as_deref(),
-            Some("; did you mean `key`?")
+            Some(" (did you mean `key`?)")
         );
         assert_eq!(did_you_mean("timeout", names), None);
         assert_eq!(did_you_mean("key", []), None);

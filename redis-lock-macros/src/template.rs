@@ -113,6 +113,12 @@ impl Place {
                 "`<>` names nothing: write `<id>` for the value of the argument `id`",
             ));
         }
+        if written == "_" {
+            return Err(Error::new(
+                span,
+                "`<_>` has no value, as `_` binds none: give the argument a name and write that",
+            ));
+        }
         let mut names = written.split('.');
         let root = names
             .next()
@@ -206,7 +212,7 @@ mod tests {
             ("<id>>", "`>` closes nothing in \"<id>>\": write `>>`"),
             ("order>", "`>` closes nothing"),
             ("<>", "`<>` names nothing"),
-            ("<_>", "more than an argument"),
+            ("<_>", "give the argument a name"),
             ("<0>", "more than an argument"),
             ("< id >", "more than an argument"),
             ("<id + 1>", "`key = format!(\"…{}\", id + 1)`"),
