@@ -1,0 +1,10 @@
+//! Options are separated.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>" mode = "w")]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! A lease of no time holds nothing.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", ttl = "0s")]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}

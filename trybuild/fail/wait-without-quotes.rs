@@ -1,0 +1,10 @@
+//! A length of time is a string.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", wait = 30s)]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! A number alone does not say how long.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", wait = 30)]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}

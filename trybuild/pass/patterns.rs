@@ -1,0 +1,74 @@
+//! Arguments bound by any pattern, mutable ones, those with attributes, `impl Trait`.
+#![deny(warnings)]
+
+use redis_lock::{Error, redis_lock};
+
+struct Point {
+    x: u8,
+    y: Vec<u8>,
+}
+
+struct Pair(u8, Vec<u8>);
+
+#[redis_lock(key = "<a>:<x>:<first>:<head>:<both>")]
+async fn patterns(
+    (a, mut b): (u8, Vec<u8>),
+    Point { x, y: mut renamed }: Point,
+    Pair(first, ref second): Pair,
+    [head, .., _]: [u8; 4],
+    &other: &u8,
+    whole @ Point { .. }: Point,
+    (Ok(both) | Err(both)): Result<u8, u8>,
+    mut owned: Vec<u8>,
+    _: String,
+    _kept: Vec<u8>,
+) -> Result<usize, Error> {
+    b.push(a);
+    renamed.push(x);
+    owned.push(other);
+    Ok(b.len() + renamed.len() + second.len() + owned.len() + whole.y.len())
+}
+
+#[redis_lock(key = "a")]
+async fn attributes(
+    #[allow(unused_variables)] allowed: u8,
+    #[cfg(any())] gone: Gone,
+    #[cfg(all())] there: u8,
+    #[allow(unused_mut)] mut needless: u8,
+) -> Result<u8, Error> {
+    Ok(there + needless)
+}
+
+#[redis_lock(key = "call:<name>")]
+async fn callback(
+    name: impl Into<String> + std::fmt::Display,
+    call: impl AsyncFnOnce(String) -> u8,
+    mut each: impl FnMut(&str),
+) -> Result<u8, Error> {
+    each("a");
+    Ok(call(name.into()).await)
+}
+
+#[redis_lock(key = "a")]
+async fn only_in_a_format_string(name: String) -> Result<String, Error> {
+    Ok(format!("{name}"))
+}
+
+fn main() {
+    let point = || Point { x: 1, y: Vec::new() };
+    let _ = patterns(
+        (1, Vec::new()),
+        point(),
+        Pair(1, Vec::new()),
+        [1; 4],
+        &1,
+        point(),
+        Ok(1),
+        Vec::new(),
+        String::new(),
+        Vec::new(),
+    );
+    let _ = attributes(1, 2, 3);
+    let _ = callback("a", async |_| 1, |_| ());
+    let _ = only_in_a_format_string(String::new());
+}
