@@ -161,11 +161,11 @@ impl Attempt {
         let reply = self
             .in_flight
             .insert(script::acquire(&self.owner, ttl, waiter_lease));
-        let answer = timeout(self.terms.patience(), reply).await;
-        if answer.is_ok() {
+        let answer = self.owner.link.within(self.terms.patience(), reply).await;
+        if answer.is_some() {
             self.in_flight = None;
         }
-        let answer = answer.unwrap_or_else(|_| Err(no_reply()));
+        let answer = answer.unwrap_or_else(|| Err(no_reply()));
         self.in_doubt |= answer.is_err();
         answer
     }

@@ -1,7 +1,8 @@
 //! The connection to Redis, whatever kind it is. The only file that matches on what redis-rs returns.
 //!
 //! 1. A [`Link`] hides the connection's type, so that nothing above is generic over it.
-//! 2. Every command has a time limit of ours: some connections of redis-rs have none.
+//! 2. Every command has a time limit of ours: some connections of redis-rs have none. A link that lets one
+//!    pass is distrusted.
 //! 3. A command that failed here may still have been executed.
 
 use std::{
@@ -9,15 +10,15 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use redis::{
     Client, Cmd, ErrorKind, RedisError, RedisResult, RetryMethod, ServerErrorKind, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
 };
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 /// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
@@ -39,13 +40,7 @@ impl Link {
 
     /// Connects. Must run where the connection's tasks may stay: they end with their runtime.
     pub(crate) async fn open(url: &str) -> RedisResult<Self> {
-        let client = Client::open(url)?;
-        let manager = ConnectionManager::new_with_config(client.clone(), config()).await?;
-        Ok(Self::over(Opened {
-            client,
-            current: Arc::new(Mutex::new((0, manager))),
-            runtime: tokio::runtime::Handle::current(),
-        }))
+        Ok(Self::over(Opened::new(Client::open(url)?).await?))
     }
 
     fn over(connection: impl Connection + 'static) -> Self {
@@ -58,6 +53,19 @@ impl Link {
     pub(crate) fn send(&self, command: Cmd) -> Reply<Value> {
         self.connection.send(command)
     }
+
+    /// Waits for a reply, but not for longer than `limit`. `None`: the link may be dead.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        reply: impl Future<Output = RedisResult<T>>,
+    ) -> Option<RedisResult<T>> {
+        let reply = tokio::time::timeout(limit, reply).await.ok();
+        if reply.is_none() {
+            self.connection.replace();
+        }
+        reply
+    }
 }
 
 impl fmt::Debug for Link {
@@ -66,15 +74,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Gives a command at most `limit`.
-pub(crate) async fn within<T>(
-    limit: Duration,
-    reply: impl Future<Output = RedisResult<T>>,
-) -> RedisResult<T> {
-    let reply = tokio::time::timeout(limit, reply).await;
-    reply.unwrap_or_else(|_| Err(no_reply()))
-}
-
+/// The error for a command that was not answered in time.
 pub(crate) fn no_reply() -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, "no reply in time").into()
 }
@@ -95,6 +95,9 @@ pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
 
 trait Connection: Send + Sync {
     fn send(&self, command: Cmd) -> Reply<Value>;
+
+    /// It may be stuck. Whoever made it may make a new one.
+    fn replace(&self) {}
 }
 
 /// A connection that the user made and looks after.
@@ -109,47 +112,65 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
 
 /// A connection of our own. A `ConnectionManager` reconnects when the link breaks, but keeps a link that
 /// hangs or that leads to a server which has become a replica; such a manager is replaced.
+#[derive(Clone)]
 struct Opened {
     client: Client,
-    /// With its number, so that of many commands that fail at once one replaces it.
-    current: Arc<Mutex<(u64, ConnectionManager)>>,
-    /// Where the tasks of new connections run.
-    runtime: tokio::runtime::Handle,
+    /// With the time when it was made.
+    current: Arc<Mutex<(Instant, ConnectionManager)>>,
+    /// Where the tasks of a new connection run.
+    runtime: Handle,
+}
+
+impl Opened {
+    async fn new(client: Client) -> RedisResult<Self> {
+        let manager = ConnectionManager::new_with_config(client.clone(), Self::config()).await?;
+        Ok(Opened {
+            client,
+            current: Arc::new(Mutex::new((Instant::now(), manager))),
+            runtime: Handle::current(),
+        })
+    }
+
+    fn config() -> ConnectionManagerConfig {
+        // Retries and time limits are ours: they know when it is too late.
+        ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_response_timeout(None)
+    }
+
+    fn current(&self) -> MutexGuard<'_, (Instant, ConnectionManager)> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Connection for Opened {
     fn send(&self, command: Cmd) -> Reply<Value> {
-        let current = Arc::clone(&self.current);
-        let client = self.client.clone();
-        let runtime = self.runtime.clone();
-        let (number, mut manager) = lock(&current).clone();
+        let opened = self.clone();
+        let mut manager = self.current().1.clone();
         Box::pin(async move {
             let reply = command.query_async(&mut manager).await;
             if let Err(error) = &reply
-                && is_stuck(error)
+                && error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
             {
-                let mut current = lock(&current);
-                if current.0 == number {
-                    let _runtime = runtime.enter();
-                    if let Ok(fresh) = ConnectionManager::new_lazy_with_config(client, config()) {
-                        *current = (number + 1, fresh);
-                    }
-                }
+                opened.replace();
             }
             reply
         })
     }
-}
 
-fn config() -> ConnectionManagerConfig {
-    // Retries are ours: they know when it is too late. The manager's own would hide a dead server.
-    ConnectionManagerConfig::new().set_number_of_retries(1)
-}
+    fn replace(&self) {
+        /// Many commands fail at once, and a new connection needs a moment to show what it is worth.
+        const TRIAL: Duration = Duration::from_secs(1);
 
-fn is_stuck(error: &RedisError) -> bool {
-    error.is_timeout() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut current = self.current();
+        if current.0.elapsed() < TRIAL {
+            return;
+        }
+        let _runtime = self.runtime.enter();
+        if let Ok(manager) =
+            ConnectionManager::new_lazy_with_config(self.client.clone(), Self::config())
+        {
+            *current = (Instant::now(), manager);
+        }
+    }
 }

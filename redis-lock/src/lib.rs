@@ -53,6 +53,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(hidden)]
+#[path = "macro_support.rs"]
+pub mod __private;
 mod acquire;
 mod connection;
 mod error;
@@ -62,9 +65,6 @@ mod hold;
 mod key;
 mod lease;
 mod locker;
-#[doc(hidden)]
-#[path = "macro_support.rs"]
-pub mod __private;
 mod mode;
 mod options;
 mod owner;

@@ -456,6 +456,9 @@ pub fn locker() -> Result<Locker, Error> {
 /// redis_lock::with_locker(tenant.namespace("tenant-7"), ship(42)).await
 /// # }
 /// ```
-pub async fn with_locker<F: Future>(locker: impl Into<Locker>, future: F) -> F::Output {
-    OF_TASK.scope(locker.into(), future).await
+pub fn with_locker<F: Future>(
+    locker: impl Into<Locker>,
+    future: F,
+) -> impl Future<Output = F::Output> {
+    OF_TASK.scope(locker.into(), future)
 }

@@ -11,7 +11,7 @@ use std::{
 use redis::RedisError;
 
 use crate::{
-    connection::{Reply, is_transient, within},
+    connection::{Reply, is_transient, no_reply},
     error::Error,
     hold::Hold,
     owner::Owner,
@@ -110,7 +110,8 @@ pub(crate) fn withdraw(
     engine.spawn(async move {
         if let Some(reply) = in_flight {
             // The release must not overtake it.
-            in_doubt |= within(PATIENCE, reply).await.is_err();
+            let answer = owner.link.within(PATIENCE, reply).await;
+            in_doubt |= !matches!(answer, Some(Ok(_)));
         }
         // A command that was sent and never answered may yet arrive, over a link that is gone.
         let rounds: &[u64] = if in_doubt { &[0, 100, 1000] } else { &[0] };
@@ -135,7 +136,9 @@ async fn release(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisErr
     let mut tries = 0;
     loop {
         tries += 1;
-        match within(PATIENCE / 2, script::release(owner)).await {
+        let reply = script::release(owner);
+        let reply = owner.link.within(PATIENCE / 2, reply).await;
+        match reply.unwrap_or_else(|| Err(no_reply())) {
             Ok(released) => {
                 wakeup::wake(&released.granted);
                 let found = released.found;

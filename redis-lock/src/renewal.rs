@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::within,
+    connection::no_reply,
     error::Error,
     hold::{Hold, Watched},
     lease::Due,
@@ -172,9 +172,10 @@ async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
         return;
     }
     let sent = Instant::now();
-    let reply = within(hold.terms.patience(), script::renew(owner, ttl)).await;
+    let reply = script::renew(owner, ttl);
+    let reply = owner.link.within(hold.terms.patience(), reply).await;
     let now = Instant::now();
-    match reply {
+    match reply.unwrap_or_else(|| Err(no_reply())) {
         Ok(true) => hold.watched().lease.renewed(sent, ttl, now),
         Ok(false) => {
             if hold.watched().lease.gone() {
