@@ -39,8 +39,8 @@ impl Link {
     }
 
     /// Connects. Must run where the connection's tasks may stay: they end with their runtime.
-    pub(crate) async fn open(url: &str) -> RedisResult<Self> {
-        Ok(Self::over(Opened::new(Client::open(url)?).await?))
+    pub(crate) async fn open(client: Client) -> RedisResult<Self> {
+        Ok(Self::over(Opened::new(client).await?))
     }
 
     fn over(connection: impl Connection + 'static) -> Self {

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use once_cell::sync::OnceCell;
-use redis::aio::ConnectionLike;
+use redis::{Client, aio::ConnectionLike};
 
 use crate::{
     acquire::acquire,
@@ -87,8 +87,7 @@ impl Locker {
         Self::over(Link::new(connection))
     }
 
-    /// Connects to one Redis server, as
-    /// [`redis::Client::open`](https://docs.rs/redis/1/redis/#connection-parameters) reads the URL.
+    /// Connects to one Redis server, by a URL as [`redis::Client::open`] reads it.
     ///
     /// The connection lives on a thread of this crate: it is not lost with the runtime that opened it, and
     /// it is replaced when it hangs or when its server has become a replica.
@@ -107,14 +106,12 @@ impl Locker {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        let url = url.to_owned();
-        let opened = engine()?.spawn(async move { Link::open(&url).await });
-        match opened.await {
-            Ok(Ok(link)) => Ok(Self::over(link)),
-            Ok(Err(source)) => Err(Error::Redis { key: None, source }),
-            Err(failed) => Err(Error::Engine(failed.into())),
-        }
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
+        let failed = |source| Error::Redis { key: None, source };
+        let client = Client::open(url.as_ref()).map_err(failed)?;
+        let opened = engine()?.spawn(Link::open(client)).await;
+        let link = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
+        Ok(Self::over(link.map_err(failed)?))
     }
 
     fn over(link: Link) -> Self {

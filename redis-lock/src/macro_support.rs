@@ -39,17 +39,11 @@ impl Opts {
 }
 
 /// Runs an annotated function's body under its lock.
-pub fn run<R, F, M>(
-    opts: Opts,
-    key: impl Into<Key>,
-    body: F,
-    on_error: M,
-) -> impl Future<Output = R>
+pub fn run<R, F, M>(opts: Opts, key: Key, body: F, on_error: M) -> impl Future<Output = R>
 where
     F: Future<Output = R>,
     M: FnOnce(Error) -> R,
 {
-    let key = key.into();
     let acquire = async move {
         let mut locker = locker()?.mode(opts.mode);
         if let Some(wait) = opts.wait {
@@ -65,11 +59,12 @@ where
 
 /// What an annotated function can return: something that can say that there was no lock.
 #[diagnostic::on_unimplemented(
-    message = "a function under `#[redis_lock]` must be able to return `redis_lock::Error`",
-    label = "must be a `Result` whose error is `From<redis_lock::Error>`",
-    note = "return `Result<_, E>` where `E: From<redis_lock::Error>`, e.g. `anyhow::Error`, `Box<dyn Error>` or a thiserror variant with `#[from]`"
+    message = "a function under `#[redis_lock]` must return a `Result` whose error is `From<redis_lock::Error>`",
+    label = "`{Self}` cannot say that the lock was not had or was lost",
+    note = "return `Result<T, E>` where `E: From<redis_lock::Error>`: `redis_lock::Error` itself, `anyhow::Error`, `Box<dyn std::error::Error>`, or an error of yours with a variant for it"
 )]
-pub trait LockOutput: Sized + sealed::Sealed {
+pub trait LockOutput: sealed::Sealed + Sized {
+    /// The lock's error as the function's result.
     fn from_lock(error: Error) -> Self;
 }
 
