@@ -96,11 +96,11 @@ fn check_signature(function: &Function, mistakes: &mut Mistakes) -> Option<Type>
 fn resolve(template: Template, function: &Function, mistakes: &mut Mistakes) -> Key {
     let span = template.span;
     let names = function.names();
-    let named = |name: &str| names.iter().find(|ident| ident.unraw() == name);
+    let find = |name: &str| names.iter().find(|ident| ident.unraw() == name);
 
     for inside in template.in_braces() {
         let name = inside.split(['.', ':']).next().unwrap_or(inside);
-        if named(name).is_some() {
+        if find(name).is_some() {
             mistakes.add(
                 span,
                 format!(
@@ -113,7 +113,7 @@ fn resolve(template: Template, function: &Function, mistakes: &mut Mistakes) -> 
 
     let mut unknown: Vec<&str> = Vec::new();
     for place in template.places() {
-        if named(&place.root).is_none() && !unknown.contains(&place.root.as_str()) {
+        if find(&place.root).is_none() && !unknown.contains(&place.root.as_str()) {
             mistakes.add(span, unknown_name(&place.written, &place.root, &names));
             unknown.push(&place.root);
         }

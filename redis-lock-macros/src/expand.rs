@@ -57,7 +57,7 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
 
     let mut item = quote!(#(#attrs)* #vis #sig);
     brace.surround(&mut item, |block| {
-        block.extend(quote!(#(#inner_attrs)* #runs))
+        block.extend(quote!(#(#inner_attrs)* #runs));
     });
     item
 }
@@ -160,13 +160,13 @@ fn captures(locked: &mut Locked) -> TokenStream {
     } in locked.function.arguments()
     {
         let conditions = attrs.iter().filter(|attr| is(attr, &["cfg"]));
-        captures.push(if is_used(locked, &ident) {
+        captures.push(if ident.to_string().starts_with('_') {
+            quote_spanned!(site=> #(#conditions)* #[allow(clippy::used_underscore_binding)] let _ = &#ident;)
+        } else if is_used(locked, &ident) {
             quote_spanned!(site=> #(#conditions)* let _ = &#ident;)
         } else {
             rebound.push(position);
-            let lints = attrs
-                .iter()
-                .filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
+            let lints = attrs.iter().filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
             quote_spanned!(site=> #(#conditions)* #(#lints)* let #ident = #ident;)
         });
     }
@@ -181,9 +181,6 @@ fn captures(locked: &mut Locked) -> TokenStream {
 
 /// Whether the compiler would call the argument used if the attribute were not there, or the attribute itself uses it.
 fn is_used(locked: &Locked, ident: &Ident) -> bool {
-    if ident == "self" || ident.to_string().starts_with('_') {
-        return true;
-    }
     let function = &locked.function;
     let in_key = match &locked.key {
         Key::Expr(expr) => mentions(&expr.to_token_stream(), ident),
@@ -197,7 +194,8 @@ fn is_used(locked: &Locked, ident: &Ident) -> bool {
         _ => None,
     };
     let mut times = wait.into_iter().chain(&locked.ttl);
-    in_key
+    ident == "self"
+        || in_key
         || times.any(
             |time| matches!(time, Time::Expr(expr) if mentions(&expr.to_token_stream(), ident)),
         )
@@ -229,4 +227,119 @@ fn named(returns: &Type) -> Type {
     let mut returns = returns.clone();
     Infer.visit_type_mut(&mut returns);
     returns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares what both look like once formatted.
+    #[track_caller]
+    fn assert_expands(args: TokenStream, item: TokenStream, expected: &str) {
+        let expansion = syn::parse2(crate::lock(args, item)).expect("an item");
+        let expected = syn::parse_str(expected).expect("an item");
+        let expansion = prettyplease::unparse(&expansion);
+        assert_eq!(expansion, prettyplease::unparse(&expected), "\n{expansion}");
+    }
+
+    #[test]
+    fn of_a_function() {
+        assert_expands(
+            quote!(
+                key = "order:<id>:{a}",
+                mode = "r",
+                wait = "1m30s",
+                ttl = "500ms"
+            ),
+            quote! {
+                /// Ships.
+                pub async fn ship(id: u64, (_all, mut rest): (A, B)) -> Result<impl Iterator, Error> {
+                    #![allow(unused)]
+                    rest.next()
+                }
+            },
+            r#"
+            /// Ships.
+            pub async fn ship(id: u64, (_all, mut rest): (A, B)) -> Result<impl Iterator, Error> {
+                #![allow(unused)]
+                let key = ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                    ::redis_lock::__private::format!("order:{}:{{a}}", id)
+                );
+                let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Read)
+                    .wait(::redis_lock::__private::Duration::new(90u64, 0u32))
+                    .ttl(::redis_lock::__private::Duration::new(0u64, 500000000u32));
+                ::redis_lock::__private::run::<Result<_, Error>, _, _>(
+                    options,
+                    key,
+                    async move {
+                        #[allow(unreachable_code)]
+                        if false {
+                            let returned: Result<_, Error> = loop {};
+                            return returned;
+                        }
+                        let _ = &rest;
+                        #[allow(clippy::used_underscore_binding)]
+                        let _ = &_all;
+                        let _ = &id;
+                        { rest.next() }
+                    },
+                    |error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(error),
+                ).await
+            }
+            "#,
+        );
+    }
+
+    #[test]
+    fn of_a_method_with_an_unused_argument() {
+        assert_expands(
+            quote!(key = self.key(), wait = "forever", ttl = self.lease),
+            quote! {
+                async fn ship(&self, #[cfg(unix)] #[expect(unused_variables)] #[doc(hidden)] id: u64) -> Alias {
+                    Ok(())
+                }
+            },
+            "
+            async fn ship(&self, #[cfg(unix)] #[doc(hidden)] id: u64) -> Alias {
+                let key = ::core::convert::Into::<::redis_lock::__private::Key>::into(self.key());
+                let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Write)
+                    .wait(::redis_lock::__private::Wait::Forever)
+                    .ttl(self.lease);
+                ::redis_lock::__private::run::<Alias, _, _>(
+                    options,
+                    key,
+                    async move {
+                        #[allow(unreachable_code)]
+                        if false {
+                            let returned: Alias = loop {};
+                            return returned;
+                        }
+                        #[cfg(unix)]
+                        #[expect(unused_variables)]
+                        let id = id;
+                        let _ = &self;
+                        { Ok(()) }
+                    },
+                    |error| <Alias as ::redis_lock::__private::LockOutput>::from_lock(error),
+                ).await
+            }
+            ",
+        );
+    }
+
+    #[test]
+    fn of_a_mistake() {
+        assert_expands(
+            quote!(key = "order", ttl = "0s"),
+            quote!(
+                async fn ship() -> Alias {
+                    Ok(())
+                }
+            ),
+            r#"
+            ::core::compile_error! { "a lease of no time holds nothing: write `ttl = \"30s\"`" }
+            async fn ship() -> Alias { Ok(()) }
+            "#,
+        );
+    }
 }

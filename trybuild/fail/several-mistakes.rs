@@ -1,4 +1,4 @@
-//! All of them at once.
+//! All of them at once, and none for the caller: the function is still there.
 
 use redis_lock::redis_lock;
 
@@ -7,4 +7,6 @@ fn ship(id: u64) {
     drop(id);
 }
 
-fn main() {}
+fn main() {
+    ship(1);
+}

@@ -14,7 +14,7 @@ async fn nested(id: u64, mut owned: Vec<u8>) -> Result<usize, Error> {
 
 #[redis_lock(key = "main")]
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn program() -> Result<(), Error> {
     #![allow(unused_variables)]
     let unused = 1;
     nested(1, Vec::new()).await?;
@@ -25,4 +25,9 @@ async fn main() -> Result<(), Error> {
 #[tokio::test]
 async fn test() -> Result<(), Error> {
     Ok(())
+}
+
+fn main() {
+    // Without a Locker, the body does not run.
+    assert!(matches!(program(), Err(Error::NotInitialized)));
 }
