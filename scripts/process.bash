@@ -49,14 +49,15 @@ clean_up() {
   [ -z "$scratch" ] || rm -rf "$scratch"
 }
 
-# Ends a process group: politely, and after five seconds not.
+# Ends a command and its children: politely, and what is left when it has gone, or after five seconds, not.
+# (Not until its whole group is gone: where nobody collects the dead, a group of them lasts for ever.)
 end_group() {
   local deadline=$((SECONDS + 5))
   kill -TERM -- "-$1" 2>/dev/null || return 0
-  while kill -0 -- "-$1" 2>/dev/null; do
-    [ "$SECONDS" -lt "$deadline" ] || kill -KILL -- "-$1" 2>/dev/null || true
+  while kill -0 "$1" 2>/dev/null && [ "$SECONDS" -lt "$deadline" ]; do
     sleep 0.05
   done
+  kill -KILL -- "-$1" 2>/dev/null || true
 }
 
 trap clean_up EXIT
