@@ -311,20 +311,29 @@ fn a_history_finds_a_reader_beside_a_writer_that_is_still_inside() {
 #[test]
 fn a_history_finds_a_token_that_goes_back() {
     let history = History::new();
-    drop(history.write("a", 7));
-    let reader = history.read("a", 9);
+    drop(history.write("a", 5));
+    // Two readers that came in together, of which one had left before the other noticed.
+    drop(history.read("a", 9));
     drop(history.read("a", 8));
     assert_eq!(history.fault(), None);
-    drop(reader);
-    drop(history.read("a", 8));
+    drop(history.write("a", 6));
+    assert_fault(&history, "a token that does not rise");
+}
+
+#[test]
+fn a_history_finds_a_reader_with_a_token_below_a_writers() {
+    let history = History::new();
+    drop(history.write("a", 7));
+    drop(history.read("a", 6));
     assert_fault(&history, "a token that does not rise");
 }
 
 #[test]
 fn a_history_finds_a_token_that_comes_twice() {
     let history = History::new();
-    drop(history.write("a", 7));
-    drop(history.write("a", 7));
+    let first = history.read("a", 7);
+    drop(history.read("a", 7));
+    drop(first);
     assert_fault(&history, "a token that does not rise");
 }
 

@@ -78,9 +78,9 @@ impl History {
         }
     }
 
-    /// The first thing that must not be, per key: a writer beside anybody else, or a holder whose token is not
-    /// above that of everybody who had left before it entered. (Readers that are inside together may write down
-    /// their entries in any order.)
+    /// The first thing that must not be, per key: a writer beside anybody else, a token that comes twice, or a holder
+    /// whose token is not above that of everybody who had left before it entered. (Readers among themselves are not
+    /// compared: of two that were let in together, one may come and go before the other has noticed.)
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let mut keys: BTreeMap<String, Vec<Record>> = BTreeMap::new();
@@ -175,17 +175,32 @@ fn falling_token(records: &[Record]) -> Option<String> {
     by_leaving.sort_by_key(|record| record.left);
     let mut leavings = by_leaving.into_iter().peekable();
     let mut highest: Option<&Record> = None;
+    let mut highest_writer: Option<&Record> = None;
+    let mut by_token = BTreeMap::new();
     for record in records {
         while let Some(gone) = leavings.next_if(|gone| !gone.is_inside_at(record.entered)) {
-            highest = highest
-                .filter(|highest| highest.token > gone.token)
-                .or(Some(gone));
+            highest = higher(highest, gone);
+            if gone.mode == Mode::Write {
+                highest_writer = higher(highest_writer, gone);
+            }
         }
-        if let Some(highest) = highest.filter(|highest| highest.token >= record.token) {
+        let rival = if record.mode == Mode::Write {
+            highest
+        } else {
+            highest_writer
+        };
+        let rival = rival.filter(|rival| rival.token >= record.token);
+        if let Some(rival) = by_token.insert(record.token, record).or(rival) {
             return Some(format!(
-                "a token that does not rise: {highest:?}, then {record:?}"
+                "a token that does not rise: {rival:?}, then {record:?}"
             ));
         }
     }
     None
+}
+
+fn higher<'a>(first: Option<&'a Record>, second: &'a Record) -> Option<&'a Record> {
+    first
+        .filter(|first| first.token > second.token)
+        .or(Some(second))
 }
