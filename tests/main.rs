@@ -1,4 +1,15 @@
 //! The behaviour of the library on real servers, one file for each way to fail.
 
 mod attribute;
+mod auto_traits;
+mod cancel;
+mod cluster;
+mod cost;
+mod drop;
+mod exec;
+mod fairness;
+mod names;
+mod rwlock;
+mod stage;
 mod support_works;
+mod wait;

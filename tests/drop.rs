@@ -1,0 +1,157 @@
+//! Guards against guards that are dropped where nobody thought of it: in a panic, outside of a runtime, after the
+//! runtime has ended, while a thread ends. Dropping never panics, and the key becomes free without its lease ending.
+
+use std::cell::RefCell;
+use std::thread;
+use std::time::Duration;
+
+use redis_lock::{Guard, Locker};
+use redis_lock_tests::Server;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::stage::{locker, nothing_is_left, poll_times};
+
+#[tokio::test]
+async fn in_a_panic() {
+    let server = Server::start().await;
+    let guard = locker(&server.url()).await.write("x").await.unwrap();
+    let task = tokio::spawn(async move {
+        let _guard = guard;
+        panic!("the work has failed");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn outside_of_any_runtime() {
+    let server = Server::start().await;
+    let guard = locker(&server.url()).await.write("x").await.unwrap();
+    thread::spawn(move || drop(guard)).join().unwrap();
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn while_its_thread_ends() {
+    thread_local! {
+        static KEPT: RefCell<Option<Guard>> = const { RefCell::new(None) };
+    }
+    let server = Server::start().await;
+    let guard = locker(&server.url()).await.write("x").await.unwrap();
+    let thread = thread::spawn(move || KEPT.set(Some(guard)));
+    thread.join().unwrap();
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn after_its_runtime_has_ended() {
+    let server = Server::start().await;
+    let url = server.url();
+    let guard = elsewhere(move |runtime| {
+        runtime.block_on(async { locker(&url).await.write("x").await.unwrap() })
+    });
+    assert!(!server.keys().await.is_empty());
+    elsewhere(move |_| drop(guard));
+    nothing_is_left(&server).await;
+}
+
+/// The connection is the user's, and its driver ends with the runtime that it was made in. So the key may have to
+/// wait for its ttl, but nothing panics.
+#[tokio::test]
+async fn after_the_runtime_of_its_connection_has_ended() {
+    let server = Server::start().await;
+    let url = server.url();
+    let guard = elsewhere(move |runtime| {
+        runtime.block_on(async {
+            let client = redis::Client::open(url).unwrap();
+            let manager = client.get_connection_manager().await.unwrap();
+            let locker = Locker::new(manager).ttl(Duration::from_secs(1));
+            locker.write("x").await.unwrap()
+        })
+    });
+    elsewhere(move |_| drop(guard));
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn as_the_last_thing_in_a_runtime() {
+    let server = Server::start().await;
+    let url = server.url();
+    elsewhere(move |runtime| {
+        runtime.block_on(async { drop(locker(&url).await.write("x").await.unwrap()) });
+    });
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn as_an_unlock_that_was_never_polled_or_not_to_its_end() {
+    let server = Server::start().await;
+    let locker = locker(&server.url()).await;
+    for polls in 0..2 {
+        let unlock = locker.write("x").await.unwrap().unlock();
+        poll_times(polls, unlock).await;
+        nothing_is_left(&server).await;
+    }
+    let unlock = locker.write("x").await.unwrap().into_future();
+    thread::spawn(move || drop(unlock)).join().unwrap();
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn with_its_task_when_a_runtime_is_shut_down() {
+    let server = Server::start().await;
+    let guard = locker(&server.url()).await.write("x").await.unwrap();
+    elsewhere(move |runtime| {
+        runtime.spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(tokio::task::yield_now());
+    });
+    nothing_is_left(&server).await;
+}
+
+/// As the tests of a user do that share one Locker: each has a runtime of its own.
+#[tokio::test]
+async fn a_locker_serves_one_runtime_after_another() {
+    let server = Server::start().await;
+    let url = server.url();
+    let locker = elsewhere(move |runtime| runtime.block_on(locker(&url)));
+    for _ in 0..3 {
+        let locker = locker.clone();
+        elsewhere(move |runtime| {
+            runtime.block_on(async {
+                let guard = locker.write("x").await.unwrap();
+                assert!(locker.try_read("x").await.unwrap().is_none());
+                guard.unlock().await.unwrap();
+                drop(locker.read("x").await.unwrap());
+            });
+        });
+    }
+    nothing_is_left(&server).await;
+}
+
+#[tokio::test]
+async fn a_lock_is_renewed_though_its_runtime_has_ended() {
+    const TTL: Duration = Duration::from_millis(500);
+    let server = Server::start().await;
+    let url = server.url();
+    let guard = elsewhere(move |runtime| {
+        runtime.block_on(async { locker(&url).await.ttl(TTL).write("x").await.unwrap() })
+    });
+    tokio::time::sleep(3 * TTL).await;
+    assert!(!guard.is_lost());
+    let rival = locker(&server.url()).await;
+    assert!(rival.try_write("x").await.unwrap().is_none());
+    guard.unlock().await.unwrap();
+    assert!(rival.try_write("x").await.unwrap().is_some());
+}
+
+/// Runs something on a new thread with a runtime of its own, which has ended when this returns.
+fn elsewhere<T: Send + 'static>(work: impl FnOnce(&Runtime) -> T + Send + 'static) -> T {
+    let thread = thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        work(&runtime)
+    });
+    thread.join().expect("it does not panic")
+}
