@@ -2,14 +2,15 @@
 //! runtime has ended, while a thread ends. Dropping never panics, and the key becomes free without its lease ending.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use redis_lock::{Guard, Locker};
-use redis_lock_tests::Server;
+use redis_lock_tests::{Server, eventually};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::stage::{locker, nothing_is_left, poll_times};
+use crate::stage::{SOON, locker, nothing_is_left, poll_times};
 
 #[tokio::test]
 async fn in_a_panic() {
@@ -117,6 +118,12 @@ async fn a_locker_serves_one_runtime_after_another() {
     let server = Server::start().await;
     let url = server.url();
     let locker = elsewhere(move |runtime| runtime.block_on(locker(&url)));
+    let mut connection = connections(&server).await;
+    eventually(SOON, "only the Locker's connection is left", async || {
+        connection = connections(&server).await;
+        connection.len() == 1
+    })
+    .await;
     for _ in 0..3 {
         let locker = locker.clone();
         elsewhere(move |runtime| {
@@ -129,6 +136,11 @@ async fn a_locker_serves_one_runtime_after_another() {
         });
     }
     nothing_is_left(&server).await;
+    let now = connections(&server).await;
+    assert!(
+        now.is_superset(&connection),
+        "it did not end with a runtime"
+    );
 }
 
 #[tokio::test]
@@ -145,6 +157,20 @@ async fn a_lock_is_renewed_though_its_runtime_has_ended() {
     assert!(rival.try_write("x").await.unwrap().is_none());
     guard.unlock().await.unwrap();
     assert!(rival.try_write("x").await.unwrap().is_some());
+}
+
+/// The ids of all connections to the server, but for the one that asks.
+async fn connections(server: &Server) -> BTreeSet<String> {
+    let list: String = redis::cmd("CLIENT")
+        .arg("LIST")
+        .query_async(&mut server.connection().await)
+        .await
+        .unwrap();
+    let others = list
+        .lines()
+        .filter(|line| !line.contains("cmd=client|list"));
+    let ids = others.filter_map(|line| line.split(' ').next());
+    ids.map(str::to_owned).collect()
 }
 
 /// Runs something on a new thread with a runtime of its own, which has ended when this returns.

@@ -3,8 +3,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,6 @@ async fn a_body_that_is_dropped_is_gone_before_its_lock() {
         };
         pending::<Result<(), Error>>().await
     };
-    // Dropped without ever having run, it is gone before the lock as well; so the waiting is in the test.
     let running = tokio::spawn(locker.lock_exec("x", body));
     eventually(SOON, "the body runs", async || {
         !server.keys().await.is_empty()
@@ -119,13 +119,15 @@ async fn a_body_that_is_dropped_is_gone_before_its_lock() {
     assert_eq!(reported.recv_timeout(SOON), Ok(true), "held to the end");
     nothing_is_left(&server).await;
 
-    let body = async {
-        let _probe = Probe {
-            url: server.url(),
-            report,
-        };
-        Ok::<(), Error>(())
+    // This one still has what it took when it is done, as an `async` block has not.
+    let probe = Probe {
+        url: server.url(),
+        report,
     };
+    let body = poll_fn(move |_| {
+        let _ = &probe;
+        Poll::Ready(Ok::<(), Error>(()))
+    });
     locker.lock_exec("x", body).await.unwrap();
     assert_eq!(reported.recv_timeout(SOON), Ok(true), "held to the end");
 }
