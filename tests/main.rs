@@ -11,5 +11,6 @@ mod fairness;
 mod names;
 mod rwlock;
 mod stage;
+mod renewal;
 mod support_works;
 mod wait;
