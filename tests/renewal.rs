@@ -153,6 +153,25 @@ async fn a_runtime_that_is_blocked_does_not_stop_renewal() {
     reader.unlock().await.unwrap();
 }
 
+/// What drives a connection must not come to live in the runtime of whoever noticed that the old one was broken.
+#[tokio::test]
+async fn a_runtime_that_is_blocked_does_not_stop_renewal_after_a_reconnect() {
+    let server = Server::start().await;
+    let locker = connect(&server.url()).await;
+    for _ in 0..2 {
+        let mut command = redis::cmd("CLIENT");
+        command.arg("KILL").arg("TYPE").arg("normal");
+        let () = command
+            .query_async(&mut server.connection().await)
+            .await
+            .unwrap();
+        let guard = locker.write(unique_key()).await.unwrap();
+        std::thread::sleep(3 * TTL);
+        assert!(!guard.is_lost(), "its renewal stood still");
+        guard.unlock().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn without_renewal_a_lock_ends_after_its_ttl() {
     let server = Server::start().await;

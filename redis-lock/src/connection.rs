@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -138,6 +138,21 @@ impl Opened {
             .set_response_timeout(None)
     }
 
+    /// Polls a command as if in our runtime, wherever it is awaited: with the first command after a break,
+    /// redis-rs spawns the task that drives the new connection, and in a user's runtime that task would
+    /// stand still, or end, with it.
+    fn here(
+        &self,
+        command: impl Future<Output = RedisResult<Value>> + Send + 'static,
+    ) -> Reply<Value> {
+        let runtime = self.runtime.clone();
+        let mut command = Box::pin(command);
+        Box::pin(poll_fn(move |context| {
+            let _runtime = runtime.enter();
+            command.as_mut().poll(context)
+        }))
+    }
+
     fn current(&self) -> MutexGuard<'_, (Instant, ConnectionManager)> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +162,7 @@ impl Connection for Opened {
     fn send(&self, command: Cmd) -> Reply<Value> {
         let opened = self.clone();
         let mut manager = self.current().1.clone();
-        Box::pin(async move {
+        self.here(async move {
             let reply = command.query_async(&mut manager).await;
             if let Err(error) = &reply
                 && error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
