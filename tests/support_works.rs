@@ -205,6 +205,17 @@ async fn a_cut_link_breaks_connections_and_refuses_new_ones() {
 }
 
 #[tokio::test]
+async fn a_proxy_leads_new_connections_elsewhere() {
+    let (server, proxy, mut connection) = behind_proxy().await;
+    let other = Server::start().await;
+    proxy.lead_to(other.port());
+    let () = connection.set("a", 1).await.unwrap();
+    let () = connect(&proxy).await.set("b", 1).await.unwrap();
+    assert_eq!(server.keys().await, ["a"]);
+    assert_eq!(other.keys().await, ["b"]);
+}
+
+#[tokio::test]
 async fn delayed_replies_are_late_but_not_one_after_another() {
     const DELAY: Duration = Duration::from_secs(1);
     let (_server, proxy, mut connection) = behind_proxy().await;

@@ -27,7 +27,6 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    server_port: u16,
     rules: watch::Sender<Rules>,
     traps: Mutex<Vec<Trap>>,
     forwarded: Mutex<Vec<String>>,
@@ -35,6 +34,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Rules {
+    /// Where new connections lead.
+    server_port: u16,
     link: Link,
     reply_delay: Duration,
 }
@@ -67,11 +68,11 @@ impl Proxy {
     /// If no port can be had.
     pub async fn start(server_port: u16) -> Self {
         let rules = watch::Sender::new(Rules {
+            server_port,
             link: Link::Pass,
             reply_delay: Duration::ZERO,
         });
         let shared = Shared {
-            server_port,
             rules,
             traps: Mutex::default(),
             forwarded: Mutex::default(),
@@ -130,6 +131,13 @@ impl Proxy {
         if let Some(front) = self.front.lock().await.take() {
             front.await.expect("the proxy has not panicked");
         }
+    }
+
+    /// New connections lead to another server, as when a name is moved in a failover; old ones stay where they are.
+    pub fn lead_to(&self, server_port: u16) {
+        self.shared
+            .rules
+            .send_modify(|rules| rules.server_port = server_port);
     }
 
     /// From now on every reply takes this much longer; zero ends it.
@@ -239,7 +247,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 /// One connection, to its end. A side that breaks ends both; how it broke interests nobody.
 async fn serve(client: TcpStream, shared: Arc<Shared>) {
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server_port)).await else {
+    let server_port = shared.rules.borrow().server_port;
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)).await else {
         return;
     };
     let (mut from_client, mut to_client) = client.into_split();
