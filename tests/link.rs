@@ -99,6 +99,10 @@ async fn a_release_that_is_dropped_goes_on() {
     let proxy = Proxy::start(server.port()).await;
     let locker = warm(&proxy).await.ttl(MINUTE);
     let key = unique_key();
+    drop(locker.read(&key).await.unwrap());
+    nothing_is_left(&server).await;
+    drop(locker.write(&key).await.unwrap().unlock());
+    nothing_is_left(&server).await;
     for pause in [0, 100] {
         let guard = locker.write(&key).await.unwrap();
         proxy.delay_next_request("EVALSHA", Duration::from_millis(200));
@@ -106,6 +110,14 @@ async fn a_release_that_is_dropped_goes_on() {
         assert!(unlock.is_err(), "it is dropped before it is done");
         nothing_is_left(&server).await;
         assert_eq!(proxy.traps_left(), 0);
+    }
+    for pause in [0, 100] {
+        let guard = locker.write(&key).await.unwrap();
+        proxy.cut().await;
+        let unlock = timeout(Duration::from_millis(pause), guard.unlock()).await;
+        assert!(unlock.is_err(), "it is dropped between two tries");
+        proxy.pass().await;
+        nothing_is_left(&server).await;
     }
 }
 

@@ -131,6 +131,15 @@ async fn renewal_ends_with_the_hold() {
     tasks.shutdown().await;
     let returned = locker.lock_exec(unique_key(), async { Ok::<_, Error>(1) });
     assert_eq!(returned.await.unwrap(), 1);
+    // While a renewal is under way.
+    let guard = locker.write(unique_key()).await.unwrap();
+    let sent = proxy.forwarded().len();
+    proxy.delay_replies(SHORT / 4);
+    eventually(SOON, "a renewal is sent", async || {
+        proxy.forwarded().len() > sent
+    })
+    .await;
+    guard.unlock().await.unwrap();
 
     eventually(SOON, "nothing is left", async || {
         server.keys().await.is_empty()
