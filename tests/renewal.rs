@@ -131,16 +131,6 @@ async fn renewal_ends_with_the_hold() {
     tasks.shutdown().await;
     let returned = locker.lock_exec(unique_key(), async { Ok::<_, Error>(1) });
     assert_eq!(returned.await.unwrap(), 1);
-    // While a renewal is under way.
-    let guard = locker.write(unique_key()).await.unwrap();
-    let sent = proxy.forwarded().len();
-    proxy.delay_replies(SHORT / 4);
-    eventually(SOON, "a renewal is sent", async || {
-        proxy.forwarded().len() > sent
-    })
-    .await;
-    guard.unlock().await.unwrap();
-
     eventually(SOON, "nothing is left", async || {
         server.keys().await.is_empty()
     })
@@ -148,6 +138,19 @@ async fn renewal_ends_with_the_hold() {
     let sent = proxy.forwarded().len();
     sleep(3 * SHORT).await;
     assert_eq!(proxy.forwarded()[sent..], [""; 0], "sent after the release");
+
+    // Given back while a renewal is under way.
+    proxy.delay_replies(SHORT / 4);
+    let guard = locker.write(unique_key()).await.unwrap();
+    let sent = proxy.forwarded().len();
+    eventually(SOON, "a renewal is sent", async || {
+        proxy.forwarded().len() > sent
+    })
+    .await;
+    guard.unlock().await.unwrap();
+    sleep(3 * SHORT).await;
+    let sent = &proxy.forwarded()[sent..];
+    assert_eq!(sent, ["EVALSHA", "EVALSHA"], "the renewal, the release");
 }
 
 #[tokio::test]
