@@ -103,6 +103,33 @@ async fn a_server_with_a_log_of_writes_comes_back_with_its_data() {
 }
 
 #[tokio::test]
+async fn a_server_with_its_own_clock_can_be_moved_both_ways() {
+    const HOUR: i64 = 3600;
+    let server = Server::with_own_clock().await;
+    let mut connection = server.connection().await;
+    let mut clock = async || {
+        let (seconds, _): (i64, i64) = redis::cmd("TIME")
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        seconds
+    };
+    let start = clock().await;
+    server.set_clock(-HOUR * 1000);
+    assert!((start - HOUR..start - HOUR / 2).contains(&clock().await));
+    server.set_clock(HOUR * 1000);
+    assert!((start + HOUR..start + 2 * HOUR).contains(&clock().await));
+    let () = server
+        .connection()
+        .await
+        .pset_ex("a", 1, 5000)
+        .await
+        .unwrap();
+    server.set_clock(HOUR * 1000 + 6000);
+    assert_eq!(server.connection().await.get("a").await, Ok(None::<i32>));
+}
+
+#[tokio::test]
 async fn a_replica_follows_and_can_be_promoted() {
     let (master, replica) = Server::with_replica().await;
     let () = master.connection().await.set("a", 1).await.unwrap();

@@ -28,6 +28,7 @@ pub struct Server {
     port: u16,
     kind: Kind,
     options: Vec<String>,
+    own_clock: bool,
     /// Above `folder`: the process ends before its folder goes.
     process: Option<Guarded>,
     folder: TempDir,
@@ -61,7 +62,16 @@ impl Server {
     ///
     /// As [`start`](Self::start).
     pub async fn start_with(options: &[&str]) -> Self {
-        Self::start_on_free_port(options, || Kind::Alone).await
+        Self::start_on_free_port(options, || Kind::Alone, false).await
+    }
+
+    /// A server whose wall clock [`set_clock`](Self::set_clock) can move. Needs Debian's `libfaketime`.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub async fn with_own_clock() -> Self {
+        Self::start_on_free_port(&[], || Kind::Alone, true).await
     }
 
     /// A server and a replica of it, with the link between them up.
@@ -82,24 +92,32 @@ impl Server {
     /// One node of a cluster, without slots yet.
     pub(crate) async fn start_cluster_node() -> Self {
         let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-        Self::start_on_free_port(&options, || Kind::ClusterNode {
+        let kind = || Kind::ClusterNode {
             bus_port: free_port(),
-        })
-        .await
+        };
+        Self::start_on_free_port(&options, kind, false).await
     }
 
-    async fn start_on_free_port(options: &[&str], kind: impl Fn() -> Kind) -> Self {
+    async fn start_on_free_port(
+        options: &[&str],
+        kind: impl Fn() -> Kind,
+        own_clock: bool,
+    ) -> Self {
         loop {
             let mut server = Self {
                 port: free_port(),
                 kind: kind(),
                 options: options.iter().map(ToString::to_string).collect(),
+                own_clock,
                 process: None,
                 folder: tempfile::Builder::new()
                     .prefix("redis-lock-")
                     .tempdir()
                     .expect("a folder for the server"),
             };
+            if own_clock {
+                server.set_clock(0);
+            }
             if let Ok(()) = server.launch().await {
                 return server;
             }
@@ -239,6 +257,21 @@ impl Server {
             .expect("REPLICAOF NO ONE");
     }
 
+    /// Lets the server's wall clock be `ahead` milliseconds ahead of the true one (behind, if negative), from now on.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started [with a clock of its own](Self::with_own_clock).
+    pub fn set_clock(&self, ahead: i64) {
+        assert!(self.own_clock, "this server has the machine's clock");
+        let sign = if ahead < 0 { '-' } else { '+' };
+        let (seconds, millis) = (ahead.unsigned_abs() / 1000, ahead.unsigned_abs() % 1000);
+        // By renaming: the server must not read half of it.
+        let new = self.folder.path().join("clock.new");
+        fs::write(&new, format!("{sign}{seconds}.{millis:03}\n")).expect("the folder is ours");
+        fs::rename(new, self.folder.path().join("clock")).expect("the folder is ours");
+    }
+
     /// Deletes everything.
     ///
     /// # Panics
@@ -310,7 +343,15 @@ impl Server {
 
     /// Starts the process and waits until it, and nobody else on that port, answers.
     async fn launch(&mut self) -> Result<(), PortTaken> {
-        let process = Guarded::spawn("redis-server", &self.arguments(), self.folder.path());
+        let (program, mut arguments) = ("redis-server", self.arguments());
+        let process = if self.own_clock {
+            arguments.insert(0, program.to_owned());
+            arguments.splice(0..0, self.clock_settings());
+            // `env` becomes the server, so the process id is the server's.
+            Guarded::spawn("env", &arguments, self.folder.path())
+        } else {
+            Guarded::spawn(program, &arguments, self.folder.path())
+        };
         let pid = process.pid();
         self.process = Some(process);
         let deadline = Instant::now() + START_LIMIT;
@@ -332,6 +373,27 @@ impl Server {
             sleep(Duration::from_millis(5)).await;
         }
         Ok(())
+    }
+
+    /// What makes the server read its wall clock's offset from a file, each time it looks at the clock.
+    fn clock_settings(&self) -> [String; 4] {
+        let library = format!(
+            "/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1",
+            std::env::consts::ARCH
+        );
+        assert!(
+            Path::new(&library).exists(),
+            "{library}: install libfaketime"
+        );
+        let file = self.folder.path().join("clock");
+        [
+            // libc before jemalloc: that one looks at the clock while it allocates, and libfaketime allocates while
+            // it looks at the file, and so on without end.
+            format!("LD_PRELOAD={library} libc.so.6"),
+            format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ]
     }
 
     fn arguments(&self) -> Vec<String> {
