@@ -19,5 +19,6 @@ mod litter;
 mod loss;
 mod memory;
 mod renewal;
+mod scripts;
 mod support_works;
 mod wait;

@@ -1,0 +1,263 @@
+//! The Lua scripts, each alone on a real server: what they answer, and what they leave in Redis.
+
+mod leftovers;
+mod queue;
+mod tokens;
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisResult, Value};
+use redis_lock_tests::{Server, eventually, unique_key};
+
+const ACQUIRE: &str = include_str!("../redis-lock/src/script/acquire.lua");
+const RELEASE: &str = include_str!("../redis-lock/src/script/release.lua");
+const RENEW: &str = include_str!("../redis-lock/src/script/renew.lua");
+const BOOK: &str = include_str!("../redis-lock/src/script/book.lua");
+
+/// A lease that does not end while a test runs, in ms.
+const LONG: u64 = 60_000;
+/// A waiter lease that does not either, and that cannot be taken for the other.
+const WAIT: u64 = 40_000;
+/// Waiter lease of a try.
+const TRY: u64 = 0;
+/// What a slow machine may take for a test, in ms.
+const SLACK: u64 = 15_000;
+/// Long enough for anything that happens at all.
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    R,
+    W,
+}
+use Mode::{R, W};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acquired {
+    Held { token: u64 },
+    Queued { place: u64, left: u64 },
+    Busy { left: u64 },
+}
+
+impl Acquired {
+    #[track_caller]
+    fn token(self) -> u64 {
+        match self {
+            Acquired::Held { token } => token,
+            other => panic!("not held but {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn place(self) -> u64 {
+        match self {
+            Acquired::Queued { place, .. } => place,
+            other => panic!("not queued but {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn busy(self) -> u64 {
+        match self {
+            Acquired::Busy { left } => left,
+            other => panic!("not busy but {other:?}"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Hold,
+    Place,
+}
+
+/// One lock on a server. After each call it looks whether all its keys have a TTL.
+#[derive(Clone)]
+struct Lock {
+    con: MultiplexedConnection,
+    /// Gate, holders, queue, waiters, records.
+    names: [String; 5],
+    /// Published to when a waiter is granted, if not empty.
+    channel: String,
+}
+
+impl Lock {
+    async fn on(server: &Server) -> Self {
+        Self::with(server.connection().await)
+    }
+
+    fn with(con: MultiplexedConnection) -> Self {
+        let key = unique_key();
+        let names = ["g", "h", "q", "w", "r"].map(|role| format!("lock:#{role}:{{{key}}}"));
+        Lock {
+            con,
+            names,
+            channel: String::new(),
+        }
+    }
+
+    fn gate(&self) -> &str {
+        &self.names[0]
+    }
+
+    async fn try_acquire(
+        &self,
+        id: &str,
+        mode: Mode,
+        ttl: u64,
+        lease: u64,
+    ) -> RedisResult<Acquired> {
+        let mode = if mode == R { "r" } else { "w" };
+        let (ttl, lease) = (ttl.to_string(), lease.to_string());
+        let value = self
+            .eval(ACQUIRE, &[id, mode, &ttl, &lease, &self.channel])
+            .await?;
+        let reply = <Vec<i64>>::from_redis_value(value)?;
+        let number = |n: i64| u64::try_from(n).expect("not negative");
+        Ok(match reply[..] {
+            [1, token] => Acquired::Held {
+                token: number(token),
+            },
+            [0, place, left] => Acquired::Queued {
+                place: number(place),
+                left: number(left),
+            },
+            [-1, left] => Acquired::Busy { left: number(left) },
+            _ => panic!("{reply:?}"),
+        })
+    }
+
+    async fn acquire(&self, id: &str, mode: Mode, ttl: u64, lease: u64) -> Acquired {
+        self.try_acquire(id, mode, ttl, lease).await.unwrap()
+    }
+
+    /// Takes it for long, and must get it.
+    async fn take(&self, id: &str, mode: Mode) -> u64 {
+        self.acquire(id, mode, LONG, WAIT).await.token()
+    }
+
+    /// Must get a place in the queue, and says which.
+    async fn wait(&self, id: &str, mode: Mode) -> u64 {
+        self.acquire(id, mode, LONG, WAIT).await.place()
+    }
+
+    async fn try_release(&self, id: &str) -> RedisResult<(Found, Vec<String>)> {
+        let value = self.eval(RELEASE, &[id]).await?;
+        let mut reply = <Vec<String>>::from_redis_value(value)?;
+        let found = match reply.remove(0).as_str() {
+            "0" => Found::Nothing,
+            "1" => Found::Hold,
+            "2" => Found::Place,
+            other => panic!("{other}"),
+        };
+        Ok((found, reply))
+    }
+
+    async fn release(&self, id: &str) -> (Found, Vec<String>) {
+        self.try_release(id).await.unwrap()
+    }
+
+    /// Gives a hold up, and says who has it then.
+    async fn hand_over(&self, id: &str) -> Vec<String> {
+        let (found, granted) = self.release(id).await;
+        assert_eq!(found, Found::Hold);
+        granted
+    }
+
+    async fn try_renew(&self, id: &str, ttl: u64) -> RedisResult<bool> {
+        bool::from_redis_value(self.eval(RENEW, &[id, &ttl.to_string()]).await?).map_err(Into::into)
+    }
+
+    async fn renew(&self, id: &str, ttl: u64) -> bool {
+        self.try_renew(id, ttl).await.unwrap()
+    }
+
+    /// Sends the source, not the hash: no test then depends on what another one loaded.
+    async fn eval(&self, script: &str, args: &[&str]) -> RedisResult<Value> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script.replace("--@book", BOOK)).arg(5);
+        command.arg(&self.names).arg(args);
+        let reply = command.query_async(&mut self.con.clone()).await;
+        for (name, ttl) in self.ttls().await {
+            assert_ne!(ttl, -1, "{name} has no TTL after {args:?}: {reply:?}");
+        }
+        reply
+    }
+
+    async fn ttls(&self) -> Vec<(&String, i64)> {
+        let mut pipe = redis::pipe();
+        for name in &self.names {
+            pipe.cmd("PTTL").arg(name);
+        }
+        let ttls: Vec<i64> = pipe.query_async(&mut self.con.clone()).await.unwrap();
+        self.names.iter().zip(ttls).collect()
+    }
+
+    /// What one of the keys has left, in ms; negative if it is not there.
+    async fn ttl(&self, role: usize) -> i64 {
+        self.ttls().await[role].1
+    }
+
+    /// A command of the test's own.
+    async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut self.con.clone()).await.unwrap()
+    }
+
+    async fn score(&self, role: usize, id: &str) -> Option<u64> {
+        let score: Option<f64> = self.ask(&["ZSCORE", &self.names[role], id]).await;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, in µs"
+        )]
+        score.map(|score| score as u64)
+    }
+
+    /// How long a lease in the book lasts, in ms from the server's now.
+    async fn lease(&self, role: usize, id: &str) -> Option<u64> {
+        let deadline = self.score(role, id).await?;
+        Some(deadline.saturating_sub(self.now().await) / 1000)
+    }
+
+    /// The server's clock, in µs.
+    async fn now(&self) -> u64 {
+        let (seconds, micros): (u64, u64) = self.ask(&["TIME"]).await;
+        seconds * 1_000_000 + micros
+    }
+
+    /// Everything that the lock has in Redis, for comparison. Without the TTLs.
+    async fn dump(&self) -> Vec<Option<Vec<u8>>> {
+        let mut pipe = redis::pipe();
+        for name in &self.names {
+            pipe.cmd("DUMP").arg(name);
+        }
+        pipe.query_async(&mut self.con.clone()).await.unwrap()
+    }
+
+    /// Must be empty at once, but for the marker that a release leaves for milliseconds.
+    async fn assert_idle(&self) {
+        let gate: Option<String> = self.ask(&["GET", self.gate()]).await;
+        assert!(gate.is_none_or(|gate| gate.starts_with("F ")));
+        assert!(self.ttl(0).await <= 3);
+        let mut count = vec!["EXISTS"];
+        count.extend(self.names[1..].iter().map(String::as_str));
+        assert_eq!(self.ask::<u64>(&count).await, 0, "the book is still there");
+        eventually(SOON, "nothing is left", async || {
+            self.ask::<u64>(&["DBSIZE"]).await == 0
+        })
+        .await;
+    }
+}
+
+/// Not more than it was a moment ago, and not much less.
+#[track_caller]
+fn assert_nearly(ms: u64, whole: u64) {
+    assert!(
+        (whole - SLACK..=whole + 2).contains(&ms),
+        "{ms} ms of {whole}"
+    );
+}
