@@ -25,17 +25,18 @@ end
 --@book
 
 if not open then return { 0 } end
-repair()
 
+-- Before the repair: that counts who is left, and only those who are alive.
 local released = 0
-if redis.call('ZREM', HOLDERS, id) == 1 then
-  released, holders = 1, holders - 1
-  redis.call('HDEL', RECORDS, id)
-elseif redis.call('ZREM', QUEUE, id) == 1 then
-  released, queued = 2, queued - 1
+if alive(HOLDERS, id) then
+  released = 1
+  forget(HOLDERS, { id })
+elseif alive(WAITERS, id) then
+  released = 2
   forget(WAITERS, { id })
 end
 
+repair()
 local granted = grant()
 if holders == 0 and queued == 0 then close_book() else keep(0) end
 return { released, unpack(granted) }
