@@ -1,7 +1,9 @@
 //! The Lua scripts, each alone on a real server: what they answer, and what they leave in Redis.
 
 mod crowds;
+mod leases;
 mod leftovers;
+mod model;
 mod queue;
 mod tokens;
 

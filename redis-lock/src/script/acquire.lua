@@ -26,9 +26,10 @@ local gate = redis.call('GET', GATE)
 
 local lease, channel = tonumber(ARGV[4]), ARGV[5]
 
-if owner == id and last <= now then
+if owner == id then
+  -- Before the book: a write that a full memory does not refuse.
   redis.call('PEXPIRE', GATE, ttl)
-  return { 1, last }
+  if last <= now and ttl <= owner_ttl then return { 1, last } end
 end
 if owner and owner ~= id and lease == 0 then return { -1, owner_left() } end
 -- A token ahead of the clock needs the book, which outlives the lease until the clock has caught up.

@@ -3,7 +3,7 @@
 --
 -- Expects: gate (the value of KEYS[1] or false), now (server clock, µs), number (n -> exact digits).
 -- KEYS of every script, all in one hash slot:
---   1 gate     string: 'W <id> <token> <ttl ms>' a sole writer with nobody in line
+--   1 gate     string: 'W <id> <token> <longest lease, ms>' a sole writer, nobody in line
 --                      'B' see the book      'F <token>' free, and no token up to this one again
 --   2 holders  zset: id -> end of its lease (µs)
 --   3 queue    zset: id -> ticket; the lowest is next

@@ -13,15 +13,22 @@ local gate = redis.call('GET', GATE)
 local function number(n) return string.format('%.0f', n) end
 
 local prefix = 'W ' .. id .. ' '
-if gate and string.sub(gate, 1, #prefix) == prefix
-    and tonumber(string.match(gate, '%d+', #prefix + 1)) <= now then
-  return redis.call('PEXPIRE', GATE, ttl)
+if gate and string.sub(gate, 1, #prefix) == prefix then
+  local token, longest = string.match(gate, '(%d+) (%d+)$', #prefix + 1)
+  if token and tonumber(token) <= now and ttl <= tonumber(longest) then
+    return redis.call('PEXPIRE', GATE, ttl)
+  end
 end
 
 --@book
 
--- A sole writer whose token is ahead of the clock goes on in the book (see acquire.lua).
-if not open and owner ~= id then return 0 end
+-- A sole writer goes on in the book if its token is ahead of the clock (see acquire.lua), or if its lease
+-- is to be longer than its gate says.
+if not open then
+  if owner ~= id then return 0 end
+  -- Before the book: a write that a full memory does not refuse.
+  redis.call('PEXPIRE', GATE, ttl)
+end
 open_book()
 repair()
 grant()
