@@ -5,6 +5,7 @@ mod leases;
 mod leftovers;
 mod model;
 mod queue;
+mod refusals;
 mod tokens;
 
 use std::time::Duration;

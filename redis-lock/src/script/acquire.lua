@@ -19,7 +19,15 @@ local now = time[1] * 1000000 + time[2]
 local function number(n) return string.format('%.0f', n) end
 
 local sole = 'W ' .. id .. ' ' .. number(now) .. ' ' .. ARGV[3]
-if mode == 'w' and redis.call('SET', GATE, sole, 'NX', 'PX', ttl) then return { 1, now } end
+if mode == 'w' then
+  local taken = redis.pcall('SET', GATE, sole, 'NX', 'PX', ttl)
+  if taken and taken.ok then return { 1, now } end
+  -- A full memory refuses it even where it would set nothing: that must not stop who holds or waits
+  -- already. Any other refusal is raised.
+  if taken and not string.find(taken.err, 'OOM', 1, true) then
+    redis.call('SET', GATE, sole, 'NX', 'PX', ttl)
+  end
+end
 local gate = redis.call('GET', GATE)
 
 --@book
