@@ -1,5 +1,6 @@
 //! The Lua scripts, each alone on a real server: what they answer, and what they leave in Redis.
 
+mod clock;
 mod crowds;
 mod leases;
 mod leftovers;

@@ -39,7 +39,11 @@ if owner == id then
   redis.call('PEXPIRE', GATE, ttl)
   if last <= now and ttl <= owner_ttl then return { 1, last } end
 end
-if owner and owner ~= id and lease == 0 then return { -1, owner_left() } end
+if owner and owner ~= id and lease == 0 then
+  local left, sound = owner_left()
+  -- Else the book cuts it.
+  if sound then return { -1, left } end
+end
 -- A token ahead of the clock needs the book, which outlives the lease until the clock has caught up.
 if not open and not owner and mode == 'w' and last < now then
   redis.call('SET', GATE, sole, 'PX', ttl)

@@ -39,10 +39,12 @@ elseif gate then
   last = tonumber(floor or owner_token)
 end
 
--- What a sole writer has left, in ms. Never more than its ttl, whatever a clock that was set back says.
+-- What a sole writer has left, in ms, and whether that is what its gate has left: more than its ttl
+-- cannot be (a clock was set back), nor no end at all.
 local function owner_left()
   local left = redis.call('PTTL', GATE)
-  return (left < 0 or left > owner_ttl) and owner_ttl or left
+  if left >= 0 and left <= owner_ttl then return left, true end
+  return owner_ttl, false
 end
 
 -- Keeps the whole book for at least `ms`, and for as long as the clock could show less than the last
