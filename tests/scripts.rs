@@ -266,3 +266,31 @@ fn assert_nearly(ms: u64, whole: u64) {
         "{ms} ms of {whole}"
     );
 }
+
+#[test]
+fn headers_name_every_argument_and_every_key() {
+    // The lines of a comment that begin, behind `word` or blanks, with the next number.
+    let documented = |text: &str, word: &str| {
+        let start = text.find(word).expect(word);
+        text[start + word.len()..]
+            .lines()
+            .map_while(|line| line.strip_prefix("-- ").or(Some(line)))
+            .take_while(|line| !line.starts_with("Returns") && !line.starts_with("Keys"))
+            .filter_map(|line| line.split_whitespace().next()?.parse::<usize>().ok())
+            .collect::<Vec<_>>()
+    };
+    let used = |text: &str, word: &str| {
+        (1..10)
+            .filter(|n| text.contains(&format!("{word}[{n}]")))
+            .collect::<Vec<_>>()
+    };
+    for script in [ACQUIRE, RELEASE, RENEW] {
+        assert_eq!(
+            documented(script, "-- ARGV"),
+            used(script, "ARGV"),
+            "{script}"
+        );
+    }
+    assert_eq!(documented(BOOK, "-- KEYS of"), [1, 2, 3, 4, 5]);
+    assert_eq!(used(&(ACQUIRE.to_owned() + BOOK), "KEYS"), [1, 2, 3, 4, 5]);
+}

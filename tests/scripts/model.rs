@@ -10,7 +10,7 @@ use super::{Acquired, Found, Lock, Mode, R, SLACK, TRY, W};
 /// One unit of the model's time in ms of the server's clock: much more than what a run takes. Leases end at
 /// halves of it, so that what the run itself takes never matters.
 const UNIT: u64 = 1_000_000;
-const STEPS: u32 = 4000;
+const STEPS: u32 = 8000;
 const IDS: usize = 6;
 
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +94,8 @@ impl Random {
         (self.0 >> 11) % n
     }
 
-    fn id(&mut self) -> usize {
-        usize::try_from(self.next(IDS as u64)).expect("small")
+    fn id(&mut self, count: usize) -> usize {
+        usize::try_from(self.next(count as u64)).expect("small")
     }
 
     /// An odd number of half units.
@@ -122,7 +122,8 @@ async fn the_scripts_do_what_a_plain_queue_does() {
         last: 0,
     };
     for step in 0..STEPS {
-        let id = random.id();
+        // Crowds, and times when one comes alone.
+        let id = random.id([IDS, IDS, 2][step as usize / 100 % 3]);
         match random.next(16) {
             0..7 => {
                 let lease = if random.next(4) == 0 {
