@@ -170,7 +170,8 @@ async fn a_command_that_arrives_after_its_caller_has_left() {
     let (server, proxy, locker) = scene().await;
     proxy.delay_replies(Duration::ZERO);
     let before = proxy.forwarded().len();
-    proxy.delay_next_request("EVALSHA", Duration::from_secs(1));
+    // Longer than its answer is waited for.
+    proxy.delay_next_request("EVALSHA", Duration::from_millis(2500));
     let acquisition = tokio::spawn(locker.write("x"));
     eventually(SOON, "it is under way", async || proxy.traps_left() == 0).await;
     acquisition.abort();

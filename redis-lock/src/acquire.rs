@@ -34,6 +34,9 @@ use crate::{
 const WAITER_LEASE: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How long a command may be on its way at most, when its caller has left.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
 /// Pauses between asking, for the head of the line. They grow with the time waited.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -92,7 +95,7 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
                 pause(0, Duration::ZERO, started.elapsed()).max(LONGEST_PAUSE / 4)
             }
-            Err(error) => return Err(Error::of_command(&attempt.owner.key, error)),
+            Err(error) => return Err(attempt.owner.failed(error)),
         };
         let pause = match end {
             Some(end) if !last => pause.min(end.saturating_duration_since(Instant::now())),
@@ -180,7 +183,8 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.unsettled {
-            let until = Instant::now() + self.terms.first_ttl().max(WAITER_LEASE);
+            // A command that has not arrived by then will not.
+            let until = Instant::now() + self.terms.first_ttl().clamp(WAITER_LEASE, LONGEST_DELAY);
             let in_flight = self.in_flight.take();
             let owner = Arc::clone(&self.owner);
             withdraw(self.engine, owner, in_flight, self.in_doubt, until);

@@ -48,7 +48,7 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
                 Err(lost())
             }
         }
-        Err(error) => Err(Error::of_command(&owner.key, error)),
+        Err(error) => Err(owner.failed(error)),
     }
 }
 
@@ -113,14 +113,18 @@ pub(crate) fn withdraw(
             let answer = owner.link.within(PATIENCE, reply).await;
             in_doubt |= !matches!(answer, Some(Ok(_)));
         }
-        // A command that was sent and never answered may yet arrive, over a link that is gone.
-        let rounds: &[u64] = if in_doubt { &[0, 100, 1000] } else { &[0] };
-        for pause in rounds {
-            tokio::time::sleep(Duration::from_millis(*pause)).await;
+        let mut pause = Duration::from_millis(100);
+        loop {
             if let Err(error) = release(&owner, until).await {
                 tracing::warn!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
                 return;
             }
+            // A command that was sent and never answered may yet arrive, over a link that is gone.
+            if !in_doubt || Instant::now() + pause > until {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     });
 }
