@@ -42,7 +42,6 @@ async fn readers_in_line_get_their_turn() {
 }
 
 #[tokio::test]
-#[ignore = "a writer that asks again is refused: its script begins with a SET"]
 async fn writers_in_line_get_their_turn() {
     those_in_line_get_their_turn([Mode::W, Mode::W]).await;
 }

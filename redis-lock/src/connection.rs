@@ -88,6 +88,13 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
     }
 }
 
+/// Whether somebody else's value is at one of the lock's names. Our scripts say `FOREIGN`; Redis says
+/// `WRONGTYPE`, before version 7 inside of a longer text.
+pub(crate) fn is_foreign(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    matches!(error.code(), Some("WRONGTYPE" | "FOREIGN")) || detail.contains("WRONGTYPE")
+}
+
 /// Whether the server does not know the script (any more).
 pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)

@@ -156,27 +156,6 @@ impl Error {
             Error::NotInitialized | Error::AlreadyInitialized | Error::Engine(_) => None,
         }
     }
-
-    /// What a failed command means for the lock `key`.
-    pub(crate) fn of_command(key: &Key, source: redis::RedisError) -> Self {
-        let key = key.clone();
-        if is_foreign(&source) {
-            Error::Foreign { key, source }
-        } else {
-            Error::Redis {
-                key: Some(key),
-                source,
-            }
-        }
-    }
-}
-
-/// Our scripts say `FOREIGN`; Redis says `WRONGTYPE`, before version 7 inside of a longer text.
-fn is_foreign(error: &redis::RedisError) -> bool {
-    matches!(error.code(), Some("WRONGTYPE" | "FOREIGN"))
-        || error
-            .detail()
-            .is_some_and(|detail| detail.contains("WRONGTYPE"))
 }
 
 fn for_lock(key: Option<&Key>) -> String {

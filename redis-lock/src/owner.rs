@@ -2,8 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use redis::RedisError;
+
 use crate::{
-    connection::Link,
+    connection::{Link, is_foreign},
+    error::Error,
     key::{Key, Names},
     mode::Mode,
 };
@@ -26,6 +29,19 @@ impl Owner {
             key,
             mode,
             id: Id(rand::random()),
+        }
+    }
+
+    /// What a failed command means for the lock.
+    pub(crate) fn failed(&self, source: RedisError) -> Error {
+        let key = self.key.clone();
+        if is_foreign(&source) {
+            Error::Foreign { key, source }
+        } else {
+            Error::Redis {
+                key: Some(key),
+                source,
+            }
         }
     }
 }

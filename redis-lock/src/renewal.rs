@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::no_reply,
+    connection::{is_foreign, no_reply},
     error::Error,
     hold::{Hold, Watched},
     lease::Due,
@@ -93,11 +93,7 @@ impl Engine {
                 Due::Renewal(ttl) => {
                     self.spawn(renew(self, Arc::clone(hold), ttl));
                 }
-                Due::Loss => {
-                    let owner = &hold.owner;
-                    tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: its lease has ended");
-                    return hold.tell_loss();
-                }
+                Due::Loss => return tell_loss(hold, "its lease has ended"),
                 Due::Never => return,
             }
         }
@@ -177,16 +173,24 @@ async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
     let now = Instant::now();
     match reply.unwrap_or_else(|| Err(no_reply())) {
         Ok(true) => hold.watched().lease.renewed(sent, ttl, now),
-        Ok(false) => {
-            if hold.watched().lease.gone() {
-                tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: Redis no longer knows of it");
-                hold.tell_loss();
-            }
-        }
+        Ok(false) => gone(&hold, "Redis no longer knows of it"),
+        Err(error) if is_foreign(&error) => gone(&hold, "somebody else's value has replaced it"),
         Err(error) => {
             tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed; trying again until the lease ends");
             hold.watched().lease.failed(now);
         }
     }
     engine.watch(&hold);
+}
+
+fn gone(hold: &Hold, why: &str) {
+    if hold.watched().lease.gone() {
+        tell_loss(hold, why);
+    }
+}
+
+fn tell_loss(hold: &Hold, why: &str) {
+    let owner = &hold.owner;
+    tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+    hold.tell_loss();
 }
