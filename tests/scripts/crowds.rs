@@ -2,7 +2,7 @@
 
 use redis_lock_tests::Server;
 
-use super::{ACQUIRE, BOOK, Found, LONG, Lock, R, W, WAIT};
+use super::{ACQUIRE, BOOK, Found, LONG, Lock, R, TRY, W, WAIT};
 
 /// No call does more for others than this many steps, a few commands each.
 const BATCH: u64 = 100;
@@ -102,4 +102,29 @@ async fn a_thousand_waiting_readers_are_all_let_in_within_a_few_calls() {
     assert_eq!(lock.wait("bb", W).await, 0);
     let holders: Vec<String> = lock.ask(&["ZRANGE", &lock.names[1], "0", "-1"]).await;
     assert_eq!(holders.len(), 1000);
+}
+
+#[tokio::test]
+async fn the_dead_that_are_still_there_keep_nobody_out() {
+    let server = Server::with_own_clock().await;
+    let lock = Lock::on(&server).await;
+    // So that the book outlives them.
+    lock.take("aa", R).await;
+    acquire_all(&lock, &ids(250), 30_000).await;
+    lock.hand_over("aa").await;
+    server.set_clock(31_000);
+    lock.acquire("bb", W, LONG, TRY).await.token();
+}
+
+#[tokio::test]
+async fn the_dead_that_are_still_in_line_get_nothing() {
+    let server = Server::with_own_clock().await;
+    let lock = Lock::on(&server).await;
+    lock.take("aa", W).await;
+    acquire_all(&lock, &ids(150), LONG).await;
+    lock.acquire("bb", W, LONG, LONG).await.place();
+    server.set_clock(41_000);
+    assert_eq!(lock.hand_over("aa").await, ["bb"]);
+    lock.hand_over("bb").await;
+    lock.assert_idle().await;
 }

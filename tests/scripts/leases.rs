@@ -209,3 +209,14 @@ async fn a_longer_lease_than_the_first_is_not_cut_when_others_come() {
         assert_eq!(lock.take("a1", W).await, token);
     }
 }
+
+#[tokio::test]
+async fn a_sole_writer_has_what_was_left_when_others_come() {
+    let (server, lock) = clocked().await;
+    lock.take("a1", W).await;
+    server.set_clock(30_000);
+    lock.wait("b1", W).await;
+    assert_nearly(lock.lease(1, "a1").await.unwrap(), LONG - 30_000);
+    server.set_clock(AFTER);
+    lock.take("b1", W).await;
+}

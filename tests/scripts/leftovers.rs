@@ -186,3 +186,21 @@ async fn a_book_without_gate_counts_for_nothing() {
         lock.assert_idle().await;
     }
 }
+
+#[tokio::test]
+async fn a_gate_that_was_made_to_stay_for_ever_does_not() {
+    let server = Server::with_own_clock().await;
+    for lease in [TRY, WAIT] {
+        let lock = Lock::on(&server).await;
+        server.set_clock(0);
+        lock.take("a1", W).await;
+        let () = lock.ask(&["PERSIST", lock.gate()]).await;
+        // The holder keeps what it was promised, and no more.
+        let reply = lock.acquire("b1", R, LONG, lease).await;
+        assert!(!matches!(reply, Acquired::Held { .. }), "{reply:?}");
+        server.set_clock(61_000);
+        lock.acquire("b1", R, LONG, lease).await.token();
+        lock.hand_over("b1").await;
+        lock.assert_idle().await;
+    }
+}

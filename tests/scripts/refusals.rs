@@ -171,3 +171,20 @@ async fn a_replica_refuses_and_stays_as_it_is() {
     }
     assert_eq!(replica.keys().await, keys);
 }
+
+#[tokio::test]
+async fn a_full_memory_does_not_hurt_when_the_clock_steps_back_as_well() {
+    let server = Server::with_own_clock().await;
+    let [one, two] = [Lock::on(&server).await, Lock::on(&server).await];
+    for lock in [&one, &two] {
+        lock.take("a1", R).await;
+        lock.wait("b1", W).await;
+    }
+    server.set_clock(-3_600_000);
+    fill_the_memory(&one).await;
+    assert!(one.renew("a1", LONG).await);
+    assert_eq!(one.wait("b1", W).await, 0);
+    assert_eq!(one.hand_over("a1").await, ["b1"]);
+    assert_eq!(two.wait("b1", W).await, 0);
+    assert_eq!(two.hand_over("a1").await, ["b1"]);
+}
