@@ -136,8 +136,9 @@ fn command(verb: &str, script: &str, owner: &Owner, args: &[String]) -> Cmd {
     command
 }
 
+/// Rounded up: what is left of a lease must not become nothing before its time.
 fn millis(duration: Duration) -> String {
-    duration.as_millis().to_string()
+    duration.as_nanos().div_ceil(1_000_000).to_string()
 }
 
 fn unexpected(script: &'static str) -> redis::RedisError {
