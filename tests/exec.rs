@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redis_lock::{Error, Key, Locker, Mode, with_locker};
-use redis_lock_tests::{Proxy, Server, eventually};
+use redis_lock_tests::{Proxy, Server};
 use tokio::time::timeout;
 
 use crate::stage::{SOON, enqueue, locker, nothing_is_left, soon};
@@ -102,18 +102,17 @@ async fn a_body_that_is_dropped_is_gone_before_its_lock() {
     let locker = locker(&server.url()).await;
     let (report, reported) = std::sync::mpsc::channel();
     let (url, report_too) = (server.url(), report.clone());
+    let (begin, begun) = tokio::sync::oneshot::channel();
     let body = async move {
         let _probe = Probe {
             url,
             report: report_too,
         };
+        begin.send(()).expect("somebody waits for it");
         pending::<Result<(), Error>>().await
     };
     let running = tokio::spawn(locker.lock_exec("x", body));
-    eventually(SOON, "the body runs", async || {
-        !server.keys().await.is_empty()
-    })
-    .await;
+    begun.await.expect("the body runs");
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
     assert_eq!(reported.recv_timeout(SOON), Ok(true), "held to the end");
