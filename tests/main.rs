@@ -16,6 +16,7 @@ mod litter;
 mod loss;
 mod memory;
 mod names;
+mod nesting;
 mod renewal;
 mod rwlock;
 mod scripts;

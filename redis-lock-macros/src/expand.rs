@@ -45,7 +45,7 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
         let options = #options;
         ::redis_lock::__private::run::<#returns, _, _>(
             options,
-            key,
+            [key],
             async move {
                 #fake_return
                 #captures
@@ -270,7 +270,7 @@ mod tests {
                     .ttl(::redis_lock::__private::Duration::new(0u64, 500000000u32));
                 ::redis_lock::__private::run::<Result<_, Error>, _, _>(
                     options,
-                    key,
+                    [key],
                     async move {
                         #[allow(unreachable_code)]
                         if false {
@@ -307,7 +307,7 @@ mod tests {
                     .ttl(self.lease);
                 ::redis_lock::__private::run::<Alias, _, _>(
                     options,
-                    key,
+                    [key],
                     async move {
                         #[allow(unreachable_code)]
                         if false {

@@ -46,6 +46,16 @@ pub enum Error {
         key: Key,
     },
 
+    /// A function under a write lock was called inside one under a read lock of the same key, in one task: it would
+    /// wait for its own caller. Take the write lock outside.
+    #[error(
+        "lock `{key}`: write inside of read: the same task reads under this lock, and would wait for itself; take the write lock outside"
+    )]
+    WriteInsideRead {
+        /// The lock.
+        key: Key,
+    },
+
     /// There is no Locker for the attribute or for [`locker()`](crate::locker()) to use.
     #[error(
         "no locker: call `redis_lock::init(..)` once at start-up, or run inside `redis_lock::with_locker(..)`"
@@ -149,6 +159,7 @@ impl Error {
         match self {
             Error::Contended { key, .. }
             | Error::Lost { key }
+            | Error::WriteInsideRead { key }
             | Error::InvalidKey { key, .. }
             | Error::InvalidOptions { key, .. }
             | Error::Foreign { key, .. } => Some(key),

@@ -1,4 +1,4 @@
-//! Running a future under a lock.
+//! Running a future under locks.
 //!
 //! A hand-written future: an `async fn` would store the future that it is given twice, once as its argument and
 //! once as what it awaits (rust-lang/rust#62958).
@@ -10,40 +10,44 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 
 use crate::{
+    enter::Entered,
     error::Error,
-    guard::{Guard, Unlock},
+    guards::{Guards, UnlockAll},
+    nesting::{Permit, Scope, poll_in},
 };
 
 pin_project! {
-    /// `acquire`, then `body` while the lock is good, then the unlock.
+    /// `enter`, then `body` while the locks are good, then the unlock.
     ///
-    /// The order of the fields is the order in which they are dropped: the lock goes last.
+    /// The order of the fields is the order in which they are dropped: the locks go last.
     pub(crate) struct Exec<A, F: Future, M> {
         #[pin]
-        acquire: Option<A>,
+        enter: Option<A>,
         #[pin]
         body: Option<F>,
-        #[pin]
-        news: Option<OwnedNotified>,
-        guard: Option<Guard>,
-        unlock: Option<Unlock>,
+        scope: Option<Scope>,
+        permits: Vec<Permit>,
+        lost: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+        guards: Option<Guards>,
+        unlock: Option<UnlockAll>,
         output: Option<F::Output>,
         on_error: Option<M>,
     }
 }
 
 impl<A, F: Future, M> Exec<A, F, M> {
-    /// Runs `body` under the lock that `acquire` takes. Where there is no lock, or no longer, `on_error` makes the
+    /// Runs `body` under the locks that `enter` takes. Where there is no lock, or no longer, `on_error` makes the
     /// output.
-    pub(crate) fn new(acquire: A, body: F, on_error: M) -> Self {
+    pub(crate) fn new(enter: A, body: F, on_error: M) -> Self {
         Exec {
-            acquire: Some(acquire),
+            enter: Some(enter),
             body: Some(body),
-            news: None,
-            guard: None,
+            scope: None,
+            permits: Vec::new(),
+            lost: None,
+            guards: None,
             unlock: None,
             output: None,
             on_error: Some(on_error),
@@ -53,7 +57,7 @@ impl<A, F: Future, M> Exec<A, F, M> {
 
 impl<A, F, M> Future for Exec<A, F, M>
 where
-    A: Future<Output = Result<Guard, Error>>,
+    A: Future<Output = Result<Entered, Error>>,
     F: Future,
     M: FnOnce(Error) -> F::Output,
 {
@@ -61,47 +65,46 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
-        let fail = |on_error: &mut Option<M>, error| {
-            let on_error = on_error
-                .take()
-                .expect("not polled again after it was ready");
-            Poll::Ready(on_error(error))
-        };
 
-        if let Some(acquire) = this.acquire.as_mut().as_pin_mut() {
-            let acquired = ready!(acquire.poll(context));
-            this.acquire.set(None);
-            match acquired {
-                Ok(guard) => {
-                    this.news.set(Some(guard.hold().news()));
-                    *this.guard = Some(guard);
+        if let Some(enter) = this.enter.as_mut().as_pin_mut() {
+            let entered = ready!(enter.poll(context));
+            this.enter.set(None);
+            match entered {
+                Ok(entered) => {
+                    *this.scope = Some(entered.scope);
+                    *this.permits = entered.permits;
+                    *this.lost = Some(Box::pin(entered.guards.lost()));
+                    *this.guards = Some(entered.guards);
                 }
                 Err(error) => {
                     this.body.set(None);
-                    return fail(this.on_error, error);
+                    return Poll::Ready(fail(this.on_error, error));
                 }
             }
         }
 
-        if let (Some(body), Some(guard)) = (this.body.as_mut().as_pin_mut(), &*this.guard) {
+        if let (Some(body), Some(scope), Some(guards)) =
+            (this.body.as_mut().as_pin_mut(), &*this.scope, &*this.guards)
+        {
+            if let Some(lost) = this.lost
+                && lost.as_mut().poll(context).is_ready()
+            {
+                *this.lost = None;
+            }
             // The clock is asked at every poll, not only when the engine sends word: after this process stood
             // still, the body may be polled before the engine is.
-            while !guard.is_lost()
-                && let Some(news) = this.news.as_mut().as_pin_mut()
-                && news.poll(context).is_ready()
-            {
-                this.news.set(Some(guard.hold().news()));
-            }
-            if guard.is_lost() {
-                let key = guard.key().clone();
+            let lost = guards.iter().find(|guard| guard.is_lost());
+            if let Some(key) = lost.map(|guard| guard.key().clone()) {
                 this.body.set(None);
-                *this.guard = None;
-                return fail(this.on_error, Error::Lost { key });
+                this.permits.clear();
+                *this.guards = None;
+                return Poll::Ready(fail(this.on_error, Error::Lost { key }));
             }
-            let output = ready!(body.poll(context));
+            let output = ready!(poll_in(scope, || body.poll(context)));
             this.body.set(None);
+            this.permits.clear();
             *this.output = Some(output);
-            *this.unlock = this.guard.take().map(Guard::unlock);
+            *this.unlock = this.guards.take().map(Guards::unlock);
         }
 
         if let Some(unlock) = this.unlock {
@@ -115,4 +118,9 @@ where
         let output = this.output.take();
         Poll::Ready(output.expect("not polled again after it was ready"))
     }
+}
+
+fn fail<T>(on_error: &mut Option<impl FnOnce(Error) -> T>, error: Error) -> T {
+    let on_error = on_error.take();
+    on_error.expect("not polled again after it was ready")(error)
 }

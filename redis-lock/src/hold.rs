@@ -1,8 +1,10 @@
 //! A lock that is held: whose it is, its token, and its lease.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -83,4 +85,20 @@ impl Hold {
             }
         }
     }
+}
+
+/// Done when one of the holds has been lost.
+pub(crate) fn any_lost(holds: &[Arc<Hold>]) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let mut all: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+    all.extend(holds.iter().map(|hold| Box::pin(hold.lost()) as _));
+    poll_fn(move |context| {
+        if all
+            .iter_mut()
+            .any(|lost| lost.as_mut().poll(context).is_ready())
+        {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
 }

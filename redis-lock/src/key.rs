@@ -123,7 +123,7 @@ impl From<&Key> for Key {
 /// 2. No two locks share a name. A namespace has no `#`, so the first `#` of a name ends it; the kind says
 ///    how the body was made of the key, so the key can be read back.
 /// 3. A key without braces is in the slot that a Redis key of that text is in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     /// The gate's name; the others differ in one byte.
     gate: String,

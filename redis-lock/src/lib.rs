@@ -58,14 +58,18 @@
 pub mod __private;
 mod acquire;
 mod connection;
+mod enter;
 mod error;
 mod exec;
 mod guard;
+mod guards;
+mod held;
 mod hold;
 mod key;
 mod lease;
 mod locker;
 mod mode;
+mod nesting;
 mod options;
 mod owner;
 mod release;
@@ -78,6 +82,8 @@ pub use redis;
 
 pub use error::Error;
 pub use guard::{Guard, Unlock};
+pub use guards::{Guards, UnlockAll};
+pub use held::{Held, HeldAll};
 pub use key::Key;
 pub use locker::{Locker, init, locker, with_locker};
 pub use mode::Mode;

@@ -8,9 +8,11 @@ use redis::{Client, aio::ConnectionLike};
 use crate::{
     acquire::acquire,
     connection::Link,
+    enter::{Entered, acquire_all, enter},
     error::Error,
     exec::Exec,
     guard::Guard,
+    guards::Guards,
     key::Key,
     mode::Mode,
     options::{Options, Wait},
@@ -26,8 +28,8 @@ use crate::{
 /// neighbouring readers let in together: a queued writer stops later readers, and a stream of
 /// writers cannot starve a reader. `try_*` never passes anybody in line.
 ///
-/// A lock is not re-entrant: whoever asks for one that it holds already waits for itself, and gets
-/// [`Error::Contended`].
+/// A guard is not re-entrant: whoever asks for a lock that it holds already waits for itself, and gets
+/// [`Error::Contended`]. What runs under [`lock_exec`](Locker::lock_exec#nesting) or the attribute is.
 ///
 /// # Options
 ///
@@ -327,7 +329,15 @@ impl Locker {
     ///
     /// # Errors
     ///
-    /// What the future returns, and the errors of [`lock`](Locker::lock) and [`Error::Lost`], converted.
+    /// What the future returns, and the errors of [`lock`](Locker::lock), [`Error::Lost`] and
+    /// [`Error::WriteInsideRead`], converted.
+    ///
+    /// # Nesting
+    ///
+    /// Inside of a future that runs under the lock, a further `lock_exec` or annotated function of the same Locker, or
+    /// a clone of it, with the same key does not wait for itself. Inside of a write hold it runs within that hold; siblings that run side
+    /// by side in one task still exclude each other as their modes say. A write inside of a read fails at once. Tasks
+    /// that are spawned inherit nothing.
     ///
     /// # Cancel safety
     ///
@@ -353,7 +363,39 @@ impl Locker {
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        Exec::new(self.lock(key), future, |error| Err(E::from(error)))
+        let enter = self.enter(vec![key.into()]);
+        Exec::new(enter, future, |error| Err(E::from(error)))
+    }
+
+    /// Takes several locks, in the configured [`mode`](Locker::mode): all of them, or none.
+    ///
+    /// They are taken one after another in the order of their keys, whatever the order given, so that no two callers
+    /// wait for each other; duplicates are folded. [`wait`](Locker::wait) is for all of them together. Who takes
+    /// further locks while it holds these must see to the order itself.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guards = locker.lock_all(["account:7", "account:3"]).await?;
+    /// guards.unlock().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn lock_all<I>(
+        &self,
+        keys: I,
+    ) -> impl Future<Output = Result<Guards, Error>> + Send + 'static + use<I>
+    where
+        I: IntoIterator<Item: Into<Key>>,
+    {
+        let keys = keys.into_iter().map(Into::into).collect();
+        acquire_all(Arc::clone(&self.link), self.options.clone(), keys)
+    }
+
+    /// Gets what a future is to run under.
+    pub(crate) fn enter(
+        &self,
+        keys: Vec<Key>,
+    ) -> impl Future<Output = Result<Entered, Error>> + Send + 'static + use<> {
+        enter(Arc::clone(&self.link), self.options.clone(), keys)
     }
 
     fn acquire(

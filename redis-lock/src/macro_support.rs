@@ -2,17 +2,27 @@
 
 pub use std::{format, time::Duration};
 
-use std::future::Future;
+use std::{borrow::Borrow, future::Future};
 
-pub use crate::{error::Error, key::Key, mode::Mode, options::Wait};
-use crate::{exec::Exec, locker::locker};
+pub use crate::{
+    error::Error,
+    held::{Held, HeldAll},
+    key::Key,
+    locker::Locker,
+    mode::Mode,
+    options::Wait,
+};
+use crate::{exec::Exec, nesting};
 
 /// The attribute's options. What is not given is as the Locker in scope has it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Opts {
     mode: Mode,
     wait: Option<Wait>,
     ttl: Option<Duration>,
+    max_hold: Option<Duration>,
+    auto_extend: Option<bool>,
+    locker: Option<Locker>,
 }
 
 impl Opts {
@@ -22,6 +32,9 @@ impl Opts {
             mode,
             wait: None,
             ttl: None,
+            max_hold: None,
+            auto_extend: None,
+            locker: None,
         }
     }
 
@@ -36,28 +49,86 @@ impl Opts {
         self.ttl = Some(ttl);
         self
     }
+
+    #[must_use]
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.max_hold = Some(max_hold);
+        self
+    }
+
+    #[must_use]
+    pub fn auto_extend(mut self, auto_extend: bool) -> Self {
+        self.auto_extend = Some(auto_extend);
+        self
+    }
+
+    #[must_use]
+    pub fn locker(mut self, locker: impl Borrow<Locker>) -> Self {
+        self.locker = Some(locker.borrow().clone());
+        self
+    }
+
+    fn into_locker(self) -> Result<Locker, Error> {
+        let mut locker = match self.locker {
+            Some(locker) => locker,
+            None => crate::locker()?,
+        };
+        locker = locker.mode(self.mode);
+        if let Some(wait) = self.wait {
+            locker = locker.wait(wait);
+        }
+        if let Some(ttl) = self.ttl {
+            locker = locker.ttl(ttl);
+        }
+        if let Some(max_hold) = self.max_hold {
+            locker = locker.max_hold(max_hold);
+        }
+        if let Some(auto_extend) = self.auto_extend {
+            locker = locker.auto_extend(auto_extend);
+        }
+        Ok(locker)
+    }
 }
 
-/// Runs an annotated function's body under its lock.
-pub fn run<R, F, M>(opts: Opts, key: Key, body: F, on_error: M) -> impl Future<Output = R>
+/// Runs an annotated function's body under its locks.
+pub fn run<R, F, M>(
+    opts: Opts,
+    keys: impl Into<Vec<Key>>,
+    body: F,
+    on_error: M,
+) -> impl Future<Output = R>
 where
     F: Future<Output = R>,
     M: FnOnce(Error) -> R,
 {
-    let acquire = async move {
-        let mut locker = locker()?.mode(opts.mode);
-        if let Some(wait) = opts.wait {
-            locker = locker.wait(wait);
-        }
-        if let Some(ttl) = opts.ttl {
-            locker = locker.ttl(ttl);
-        }
-        locker.lock(key).await
-    };
-    Exec::new(acquire, body, on_error)
+    let keys = keys.into();
+    let enter = async move { opts.into_locker()?.enter(keys).await };
+    Exec::new(enter, body, on_error)
 }
 
-/// What an annotated function can return: something that can say that there was no lock.
+/// The lock that the body runs under which is being polled.
+///
+/// # Panics
+///
+/// Outside of a body.
+#[must_use]
+pub fn held() -> Held {
+    let all = held_all();
+    let first = all.iter().next().cloned();
+    first.expect("a body runs under a lock")
+}
+
+/// All of them.
+///
+/// # Panics
+///
+/// Outside of a body.
+#[must_use]
+pub fn held_all() -> HeldAll {
+    let scope = nesting::current().expect("called by the body, which runs under its locks");
+    HeldAll::new(scope.iter().map(|frame| Held::new(&frame.hold)))
+}
+
 #[diagnostic::on_unimplemented(
     message = "a function under `#[redis_lock]` must return a `Result` whose error is `From<redis_lock::Error>`",
     label = "`{Self}` cannot say that the lock was not had or was lost",

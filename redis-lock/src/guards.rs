@@ -1,0 +1,120 @@
+//! Several locks in one hand.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    error::Error,
+    guard::{Guard, Unlock},
+    hold::any_lost,
+};
+
+/// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are
+/// [given back](Guards::unlock) or dropped.
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let guards = locker.lock_all(["account:7", "account:3"]).await?;
+/// let tokens: Vec<u64> = guards.iter().map(|guard| guard.token()).collect();
+/// guards.unlock().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "the locks are released as soon as the guards are dropped; bind them to a name, not to `_`"]
+pub struct Guards(Vec<Guard>);
+
+impl Guards {
+    pub(crate) fn new(guards: Vec<Guard>) -> Self {
+        Guards(guards)
+    }
+
+    /// The guard of the lock with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Guard> {
+        self.iter().find(|guard| *guard.key() == *key)
+    }
+
+    /// All of them, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Guard> {
+        self.0.iter()
+    }
+
+    /// Whether one of them has been lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.iter().any(Guard::is_lost)
+    }
+
+    /// Done when one of them has been lost; never, if they are given back first. As [`Guard::lost`] otherwise.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let holds: Vec<_> = self.iter().map(|guard| Arc::clone(guard.hold())).collect();
+        any_lost(&holds)
+    }
+
+    /// Gives all of them back, at the same time. `guards.await` does the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Guard::unlock`]; of several the first. All are given back in any case.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`Guard::unlock`].
+    pub fn unlock(self) -> UnlockAll {
+        UnlockAll {
+            unlocks: self.0.into_iter().map(Guard::unlock).collect(),
+            outcome: Ok(()),
+        }
+    }
+}
+
+impl IntoFuture for Guards {
+    type Output = Result<(), Error>;
+    type IntoFuture = UnlockAll;
+
+    fn into_future(self) -> UnlockAll {
+        self.unlock()
+    }
+}
+
+/// The future of [`Guards::unlock`].
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let unlock: redis_lock::UnlockAll = locker.lock_all(["a", "b"]).await?.unlock();
+/// unlock.await
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled; dropping this one releases the locks in the background"]
+pub struct UnlockAll {
+    unlocks: Vec<Unlock>,
+    outcome: Result<(), Error>,
+}
+
+impl Future for UnlockAll {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let UnlockAll { unlocks, outcome } = self.get_mut();
+        unlocks.retain_mut(|unlock| match Pin::new(unlock).poll(context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => {
+                if outcome.is_ok() {
+                    *outcome = Err(error);
+                }
+                false
+            }
+        });
+        if unlocks.is_empty() {
+            Poll::Ready(std::mem::replace(outcome, Ok(())))
+        } else {
+            Poll::Pending
+        }
+    }
+}

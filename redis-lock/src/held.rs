@@ -1,0 +1,125 @@
+//! A look at locks that somebody else holds for us: what the body of an annotated function is given.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    hold::{Hold, any_lost},
+    key::Key,
+    mode::Mode,
+};
+
+/// The lock that an annotated function runs under: what `guard = name` binds.
+///
+/// Cheap to clone, and independent of the function: it can be given to tasks and kept. It does not keep the lock.
+///
+/// ```no_run
+/// use redis_lock::{Error, redis_lock};
+///
+/// #[redis_lock(key = "order:<id>", guard = lock)]
+/// async fn ship(id: u64) -> Result<u64, Error> {
+///     Ok(lock.token()) // to be stored with what is written
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Held(Arc<Hold>);
+
+impl Held {
+    pub(crate) fn new(hold: &Arc<Hold>) -> Self {
+        Held(Arc::clone(hold))
+    }
+
+    /// As [`Guard::key`](crate::Guard::key).
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.0.owner.key
+    }
+
+    /// As [`Guard::mode`](crate::Guard::mode). Inside of another hold of the lock it is that hold's.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.owner.mode
+    }
+
+    /// As [`Guard::token`](crate::Guard::token).
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.0.token
+    }
+
+    /// As [`Guard::is_lost`](crate::Guard::is_lost).
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.is_lost()
+    }
+
+    /// As [`Guard::valid_for`](crate::Guard::valid_for); zero also when the lock has been given back.
+    #[must_use]
+    pub fn valid_for(&self) -> Duration {
+        self.0.valid_for()
+    }
+
+    /// As [`Guard::lost`](crate::Guard::lost).
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.0.lost()
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("key", self.key())
+            .field("mode", &self.mode())
+            .field("token", &self.token())
+            .field("valid_for", &self.valid_for())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The locks that an annotated function with several keys runs under: what `guard = name` binds then.
+///
+/// ```no_run
+/// use redis_lock::{Error, redis_lock};
+///
+/// #[redis_lock(key = ["account:<from>", "account:<to>"], guard = locks)]
+/// async fn transfer(from: u64, to: u64) -> Result<Option<u64>, Error> {
+///     Ok(locks.get(&format!("account:{to}")).map(|lock| lock.token()))
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct HeldAll(Arc<[Held]>);
+
+impl HeldAll {
+    pub(crate) fn new(all: impl Iterator<Item = Held>) -> Self {
+        HeldAll(all.collect())
+    }
+
+    /// The lock with this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Held> {
+        self.iter().find(|held| *held.key() == *key)
+    }
+
+    /// All of them, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter()
+    }
+
+    /// Whether one of them has been lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.iter().any(Held::is_lost)
+    }
+
+    /// How long all of them are good without another renewal.
+    #[must_use]
+    pub fn valid_for(&self) -> Duration {
+        let shortest = self.iter().map(Held::valid_for).min();
+        shortest.unwrap_or_default()
+    }
+
+    /// Done when one of them has been lost; never, if they are given back first.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let holds: Vec<_> = self.iter().map(|held| Arc::clone(&held.0)).collect();
+        any_lost(&holds)
+    }
+}

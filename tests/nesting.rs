@@ -1,0 +1,324 @@
+//! A function under a lock that calls another one under the same lock: it runs inside of it, or fails at once, and
+//! never waits for itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use redis_lock::{Error, Locker, Mode, redis_lock, with_locker};
+use redis_lock_tests::{Server, unique_key};
+use tokio::sync::Barrier;
+
+async fn start() -> (Server, Locker) {
+    let server = Server::start().await;
+    let locker = Locker::connect(server.url()).await.expect("a locker");
+    (server, locker)
+}
+
+#[redis_lock(key = "account:<id>", mode = "w", wait = "20s")]
+async fn write(id: u64) -> Result<&'static str, Error> {
+    Ok("written")
+}
+
+#[redis_lock(key = "account:<id>", mode = "r", wait = "20s")]
+async fn read(id: u64) -> Result<&'static str, Error> {
+    Ok("read")
+}
+
+#[redis_lock(key = "account:<id>", mode = "w")]
+async fn write_both_ways(id: u64) -> Result<&'static str, Error> {
+    assert_eq!(read(id).await?, "read");
+    write(id).await
+}
+
+#[redis_lock(key = "account:<id>", mode = "r")]
+async fn read_then_write(id: u64) -> Result<&'static str, Error> {
+    assert_eq!(read(id).await?, "read");
+    write(id).await
+}
+
+#[redis_lock(key = "account:<id>", mode = "w")]
+async fn write_read_write(id: u64) -> Result<&'static str, Error> {
+    read_then_write(id).await
+}
+
+#[tokio::test]
+async fn inside_of_a_write_everything_runs_and_costs_nothing() {
+    let (server, locker) = start().await;
+    with_locker(locker.clone(), write(1))
+        .await
+        .expect("a first time");
+    server.reset_stats().await;
+    let written = with_locker(locker, write_both_ways(1)).await;
+    assert_eq!(written.expect("no wait"), "written");
+    // One lock was taken and given back, that of the outermost.
+    assert_eq!(server.command_calls().await.get("evalsha"), Some(&2));
+}
+
+#[tokio::test]
+async fn a_write_inside_of_a_read_fails_at_once_and_says_why() {
+    let (_server, locker) = start().await;
+    let begun = Instant::now();
+    let error = with_locker(locker.clone(), read_then_write(1))
+        .await
+        .expect_err("no write");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "it did not wait for itself"
+    );
+    assert!(
+        matches!(&error, Error::WriteInsideRead { key } if key == "account:1"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("take the write lock outside"),
+        "{error}"
+    );
+    // The read lies between the two writes.
+    let error = with_locker(locker.clone(), write_read_write(1))
+        .await
+        .expect_err("no write");
+    assert!(matches!(error, Error::WriteInsideRead { .. }), "{error}");
+    // Nothing of that is left behind.
+    let written = with_locker(locker, write(1)).await;
+    assert_eq!(written.expect("the lock is free"), "written");
+}
+
+#[tokio::test]
+async fn other_keys_are_other_locks() {
+    #[redis_lock(key = "account:<id>", mode = "r")]
+    async fn another(id: u64) -> Result<&'static str, Error> {
+        write(id + 1).await
+    }
+
+    let (server, locker) = start().await;
+    let written = with_locker(locker.clone(), another(1)).await;
+    assert_eq!(written.expect("another lock"), "written");
+    // A lock of the same name elsewhere is another lock, too.
+    let elsewhere = locker.clone().namespace("elsewhere");
+    server.reset_stats().await;
+    locker
+        .lock_exec("account:1", with_locker(elsewhere, write(1)))
+        .await
+        .expect("another lock");
+    assert_eq!(server.command_calls().await.get("evalsha"), Some(&4));
+}
+
+/// Counts who is inside, and how many at most were at the same time.
+#[derive(Default)]
+struct Visitors {
+    inside: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Visitors {
+    async fn visit(&self) -> Result<(), Error> {
+        let inside = self.inside.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(inside, SeqCst);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        self.inside.fetch_sub(1, SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn siblings_in_one_task_exclude_each_other_as_their_modes_say() {
+    let (_server, locker) = start().await;
+    let key = &unique_key();
+    let most_of = async |mode: Mode| {
+        let visitors = Visitors::default();
+        let inner = || locker.clone().mode(mode).lock_exec(key, visitors.visit());
+        locker
+            .lock_exec(key, async {
+                let (a, b, c) = tokio::join!(inner(), inner(), inner());
+                a.and(b).and(c)
+            })
+            .await
+            .expect("within the outer hold");
+        visitors.most.load(SeqCst)
+    };
+    assert_eq!(most_of(Mode::Write).await, 1);
+    assert_eq!(most_of(Mode::Read).await, 3);
+}
+
+#[tokio::test]
+async fn a_sibling_waits_no_longer_than_it_says() {
+    let (_server, locker) = start().await;
+    let key = &unique_key();
+    let patient = locker.clone();
+    let hasty = locker.clone().wait(Duration::ZERO);
+    let outcome: Result<(), Error> = locker
+        .lock_exec(key, async {
+            let meet = Barrier::new(2);
+            let stays = patient.lock_exec(key, async {
+                meet.wait().await;
+                meet.wait().await;
+                Ok::<_, Error>(())
+            });
+            let tries = async {
+                meet.wait().await;
+                let outcome = hasty.lock_exec(key, async { Ok::<_, Error>(()) }).await;
+                meet.wait().await;
+                outcome
+            };
+            let (stayed, tried) = tokio::join!(stays, tries);
+            stayed?;
+            assert!(tried.expect_err("a sibling is inside").is_contended());
+            Ok(())
+        })
+        .await;
+    outcome.expect("the lock");
+}
+
+#[tokio::test]
+async fn spawned_tasks_inherit_nothing() {
+    let (_server, locker) = start().await;
+    let key = unique_key();
+    let outcome: Result<(), Error> = locker
+        .clone()
+        .lock_exec(&key, async {
+            let other = locker.clone().wait(Duration::ZERO);
+            let key = key.clone();
+            let spawned =
+                tokio::spawn(
+                    async move { other.lock_exec(key, async { Ok::<_, Error>(()) }).await },
+                );
+            assert!(
+                spawned
+                    .await
+                    .expect("no panic")
+                    .expect_err("locked")
+                    .is_contended()
+            );
+            Ok(())
+        })
+        .await;
+    outcome.expect("the lock");
+}
+
+/// What is on the stack of holds belongs to who is being polled, not to the thread.
+#[tokio::test]
+async fn futures_beside_the_body_inherit_nothing() {
+    let (_server, locker) = start().await;
+    let key = &unique_key();
+    let meet = &Barrier::new(2);
+    let inside = locker.lock_exec(key, async {
+        meet.wait().await;
+        meet.wait().await;
+        Ok::<_, Error>(())
+    });
+    let hasty = locker.clone().wait(Duration::ZERO);
+    let beside = async {
+        meet.wait().await;
+        let outcome = hasty.lock_exec(key, async { Ok::<_, Error>(()) }).await;
+        meet.wait().await;
+        outcome
+    };
+    let (inside, beside) = tokio::join!(inside, beside);
+    inside.expect("the lock");
+    assert!(beside.expect_err("it is held").is_contended());
+}
+
+#[tokio::test]
+async fn a_panic_inside_leaves_the_stack_as_it_was() {
+    let (_server, locker) = start().await;
+    let key = unique_key();
+    let panics = {
+        let (locker, key) = (locker.clone(), key.clone());
+        tokio::spawn(async move {
+            let panics = async { panic!("as planned") };
+            locker.lock_exec::<_, _, (), Error>(key, panics).await
+        })
+    };
+    assert!(panics.await.expect_err("it panics").is_panic());
+    // The same thread; were the hold still on its stack, this would run inside of it.
+    let guard = locker
+        .wait(Duration::from_secs(20))
+        .lock(&key)
+        .await
+        .expect("it is given back");
+    assert_eq!(guard.key(), &*key);
+}
+
+#[tokio::test]
+async fn an_inner_body_stops_when_the_outer_lock_is_lost() {
+    struct Tells(Arc<AtomicUsize>);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    let (server, locker) = start().await;
+    let locker = locker.ttl(Duration::from_millis(300));
+    let key = &unique_key();
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let outcome: Result<(), Error> = locker
+        .lock_exec(key, async {
+            let tells = Tells(Arc::clone(&dropped));
+            locker
+                .lock_exec(key, async {
+                    let _tells = tells;
+                    server.flush().await;
+                    std::future::pending::<Result<(), Error>>().await
+                })
+                .await
+        })
+        .await;
+    assert!(outcome.expect_err("it is gone").is_lost());
+    assert_eq!(dropped.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn several_locks_are_taken_in_one_order_and_folded() {
+    let (server, locker) = start().await;
+    let guards = locker.lock_all(["b", "a", "b"]).await.expect("both");
+    let keys: Vec<_> = guards.iter().map(|guard| guard.key().to_string()).collect();
+    assert_eq!(keys, ["a", "b"]);
+    assert!(guards.get("a").is_some() && guards.get("c").is_none());
+    let hasty = locker.clone().wait(Duration::ZERO);
+    assert!(
+        hasty
+            .lock_all(["c", "b"])
+            .await
+            .expect_err("b is held")
+            .is_contended()
+    );
+    guards.unlock().await.expect("still held");
+    hasty
+        .lock_all(["c", "b"])
+        .await
+        .expect("all are free")
+        .await
+        .expect("held");
+    assert!(matches!(
+        locker.lock_all(Vec::<String>::new()).await,
+        Err(Error::InvalidKey { .. })
+    ));
+    redis_lock_tests::eventually(Duration::from_secs(5), "no key is left", async || {
+        server.keys().await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_that_want_the_same_locks_the_other_way_round_do_not_block_each_other() {
+    let (_server, locker) = start().await;
+    let locker = locker.wait(Duration::from_secs(60));
+    let keys = [unique_key(), unique_key()];
+    let turns = async |keys: [&String; 2]| {
+        for _ in 0..50 {
+            locker.lock_all(keys).await?.await?;
+        }
+        Ok::<_, Error>(())
+    };
+    let (one, other) = tokio::join!(turns([&keys[0], &keys[1]]), turns([&keys[1], &keys[0]]));
+    one.and(other).expect("no deadlock");
+}
