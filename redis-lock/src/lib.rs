@@ -24,6 +24,7 @@
 //! | run an async fn under a lock | [`#[redis_lock]`](macro@redis_lock) and [`init`] |
 //! | run a future under a lock | [`Locker::lock_exec`] |
 //! | hold a lock as long as you like | [`Locker::lock`], [`read`](Locker::read), [`write`](Locker::write) and the [`Guard`] |
+//! | hold several locks, without deadlock | [`Locker::lock_all`] |
 //! | skip the work if another instance is at it | [`Locker::try_lock`] |
 //! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
 //! | keep a late write out of your data | [`Guard::token`] |
