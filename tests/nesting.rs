@@ -233,7 +233,7 @@ async fn a_panic_inside_leaves_the_stack_as_it_was() {
         let (locker, key) = (locker.clone(), key.clone());
         tokio::spawn(async move {
             let panics = async { panic!("as planned") };
-            locker.lock_exec::<_, _, (), Error>(key, panics).await
+            locker.lock_exec::<_, (), Error>(key, panics).await
         })
     };
     assert!(panics.await.expect_err("it panics").is_panic());
@@ -321,4 +321,13 @@ async fn two_that_want_the_same_locks_the_other_way_round_do_not_block_each_othe
     };
     let (one, other) = tokio::join!(turns([&keys[0], &keys[1]]), turns([&keys[1], &keys[0]]));
     one.and(other).expect("no deadlock");
+}
+
+/// Whatever the key was made of.
+#[tokio::test]
+async fn a_call_can_be_spawned() {
+    let (_server, locker) = start().await;
+    let key = unique_key();
+    let spawned = tokio::spawn(locker.lock_exec(&key, async { Ok::<_, Error>(7) }));
+    assert_eq!(spawned.await.expect("no panic").expect("the lock"), 7);
 }

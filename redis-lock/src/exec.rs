@@ -4,6 +4,7 @@
 //! once as what it awaits (rust-lang/rust#62958).
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -34,6 +35,50 @@ pin_project! {
         unlock: Option<UnlockAll>,
         output: Option<F::Output>,
         on_error: Option<M>,
+    }
+}
+
+pin_project! {
+    /// The future of [`Locker::lock_exec`](crate::Locker::lock_exec).
+    ///
+    /// It is `Send` if the future that it runs is, with what that produces.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let id = 42;
+    /// let shipped = locker.lock_exec(format!("order:{id}"), async move {
+    ///     Ok::<_, redis_lock::Error>(id)
+    /// });
+    /// tokio::spawn(shipped).await.expect("no panic")?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use = "futures do nothing unless polled"]
+    pub struct LockExec<F: Future> {
+        #[pin]
+        exec: Exec<Enter, F, fn(Error) -> F::Output>,
+    }
+}
+
+type Enter = Pin<Box<dyn Future<Output = Result<Entered, Error>> + Send>>;
+
+impl<F: Future> LockExec<F> {
+    pub(crate) fn new(enter: Enter, body: F, on_error: fn(Error) -> F::Output) -> Self {
+        let exec = Exec::new(enter, body, on_error);
+        LockExec { exec }
+    }
+}
+
+impl<F: Future> Future for LockExec<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().exec.poll(context)
+    }
+}
+
+impl<F: Future> fmt::Debug for LockExec<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockExec").finish_non_exhaustive()
     }
 }
 

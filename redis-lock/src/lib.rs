@@ -82,6 +82,7 @@ mod wakeup;
 pub use redis;
 
 pub use error::Error;
+pub use exec::LockExec;
 pub use guard::{Guard, Unlock};
 pub use guards::{Guards, UnlockAll};
 pub use held::{Held, HeldAll};

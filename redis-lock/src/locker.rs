@@ -10,7 +10,7 @@ use crate::{
     connection::Link,
     enter::{Entered, acquire_all, enter},
     error::Error,
-    exec::Exec,
+    exec::LockExec,
     guard::Guard,
     guards::Guards,
     key::Key,
@@ -353,18 +353,13 @@ impl Locker {
     /// }).await
     /// # }
     /// ```
-    pub fn lock_exec<K, F, T, E>(
-        &self,
-        key: K,
-        future: F,
-    ) -> impl Future<Output = Result<T, E>> + use<K, F, T, E>
+    pub fn lock_exec<F, T, E>(&self, key: impl Into<Key>, future: F) -> LockExec<F>
     where
-        K: Into<Key>,
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
         let enter = self.enter(vec![key.into()]);
-        Exec::new(enter, future, |error| Err(E::from(error)))
+        LockExec::new(Box::pin(enter), future, |error| Err(E::from(error)))
     }
 
     /// Takes several locks, in the configured [`mode`](Locker::mode): all of them, or none.
