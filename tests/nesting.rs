@@ -163,7 +163,9 @@ async fn a_sibling_waits_no_longer_than_it_says() {
             });
             let tries = async {
                 meet.wait().await;
+                let begun = Instant::now();
                 let outcome = hasty.lock_exec(key, async { Ok::<_, Error>(()) }).await;
+                assert!(begun.elapsed() < Duration::from_secs(10));
                 meet.wait().await;
                 outcome
             };
@@ -227,7 +229,7 @@ async fn futures_beside_the_body_inherit_nothing() {
 
 #[tokio::test]
 async fn a_panic_inside_leaves_the_stack_as_it_was() {
-    let (_server, locker) = start().await;
+    let (server, locker) = start().await;
     let key = unique_key();
     let panics = {
         let (locker, key) = (locker.clone(), key.clone());
@@ -237,13 +239,17 @@ async fn a_panic_inside_leaves_the_stack_as_it_was() {
         })
     };
     assert!(panics.await.expect_err("it panics").is_panic());
-    // The same thread; were the hold still on its stack, this would run inside of it.
-    let guard = locker
+    // The same thread; were the hold still on its stack, this would run inside of it, though somebody else has the lock.
+    let elsewhere = Locker::connect(server.url()).await.expect("a locker");
+    let guard = elsewhere
         .wait(Duration::from_secs(20))
         .lock(&key)
         .await
         .expect("it is given back");
-    assert_eq!(guard.key(), &*key);
+    let hasty = locker.wait(Duration::ZERO);
+    let outcome = hasty.lock_exec(&key, async { Ok::<_, Error>(()) }).await;
+    assert!(outcome.expect_err("it is held").is_contended());
+    guard.unlock().await.expect("still held");
 }
 
 #[tokio::test]
