@@ -33,7 +33,7 @@ pub(crate) async fn enter(
     let mut permits = Vec::new();
     let mut guards = Vec::new();
     let started = Instant::now();
-    for key in in_order(keys)? {
+    for key in in_order(keys, &options)? {
         let options = options.rest(started);
         let names = Names::new(&options.namespace, &key);
         if let Some(outer) = nesting::outer(&link, &names) {
@@ -62,15 +62,15 @@ pub(crate) async fn acquire_all(
 ) -> Result<Guards, Error> {
     let mut guards = Vec::with_capacity(keys.len());
     let started = Instant::now();
-    for key in in_order(keys)? {
+    for key in in_order(keys, &options)? {
         guards.push(acquire(Arc::clone(&link), options.rest(started), key).await?);
     }
     Ok(Guards::new(guards))
 }
 
 /// Everybody takes several locks in this order, so that no two wait for each other. Duplicates are folded. All keys
-/// are checked before the first lock is taken.
-fn in_order(mut keys: Vec<Key>) -> Result<Vec<Key>, Error> {
+/// and the options are checked before the first lock is taken.
+fn in_order(mut keys: Vec<Key>, options: &Options) -> Result<Vec<Key>, Error> {
     if keys.is_empty() {
         return Err(Error::InvalidKey {
             key: Key::from(""),
@@ -79,6 +79,7 @@ fn in_order(mut keys: Vec<Key>) -> Result<Vec<Key>, Error> {
     }
     for key in &keys {
         key.check()?;
+        options.check(key)?;
     }
     keys.sort_unstable();
     keys.dedup();
