@@ -1,23 +1,26 @@
-//! Whether options and function fit each other: the places of the key name arguments, the function is `async` and
+//! Whether options and function fit each other: the places of the keys name arguments, the function is `async` and
 //! returns something. What is checked is handed on in a form that has no such mistakes left.
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
-use syn::{Expr, Member, ReturnType, Type};
+use syn::{Expr, ReturnType, Type};
 
-use crate::args::{self, Args, Mode, Time, Wait};
-use crate::function::{Function, mentions};
+use crate::args::{self, Args, Keys, Options, Time, Wait};
+use crate::function::{AsyncBlock, Function, mentions};
 use crate::mistakes::{Mistakes, did_you_mean, list};
-use crate::template::{Part, Template};
+use crate::returns;
+use crate::template::{Part, Step, Template};
 
 /// A function and the lock to run it under.
 pub(crate) struct Locked {
     pub(crate) function: Function,
+    /// The block to run under the lock, where it is not the whole body of an `async fn`.
+    pub(crate) block: Option<AsyncBlock>,
+    /// What the function, or the future that it returns, gives in the end.
     pub(crate) returns: Type,
-    pub(crate) key: Key,
-    pub(crate) mode: Mode,
-    pub(crate) wait: Option<Wait>,
-    pub(crate) ttl: Option<Time>,
+    pub(crate) keys: Keys<Key>,
+    pub(crate) options: Options,
 }
 
 pub(crate) enum Key {
@@ -28,58 +31,136 @@ pub(crate) enum Key {
 
 pub(crate) enum Piece {
     Text(String),
-    Value { name: Ident, fields: Vec<Member> },
+    Value {
+        name: Ident,
+        steps: Vec<Step>,
+        spec: String,
+    },
+}
+
+impl Locked {
+    /// What the user wrote as code in the options.
+    pub(crate) fn expressions(&self) -> Vec<TokenStream> {
+        let keys = match &self.keys {
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::All(keys) => keys,
+        };
+        let keys = keys.iter().filter_map(|key| match key {
+            Key::Expr(expr) => Some(expr),
+            Key::Pieces(..) => None,
+        });
+        let options = &self.options;
+        let wait = match &options.wait {
+            Some(Wait::For(time)) => Some(time),
+            _ => None,
+        };
+        let times = [wait, options.ttl.as_ref(), options.max_hold.as_ref()];
+        let times = times.into_iter().flatten().filter_map(|time| match time {
+            Time::Expr(expr) => Some(expr),
+            Time::Fixed(..) => None,
+        });
+        let others = [&options.on_contended, &options.map_err, &options.locker];
+        keys.chain(times)
+            .chain(others.into_iter().flatten())
+            .map(Expr::to_token_stream)
+            .collect()
+    }
+
+    /// What the templates name.
+    pub(crate) fn places(&self) -> impl Iterator<Item = &Ident> {
+        let keys = match &self.keys {
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::All(keys) => keys,
+        };
+        let pieces = keys.iter().filter_map(|key| match key {
+            Key::Pieces(pieces, _) => Some(pieces),
+            Key::Expr(_) => None,
+        });
+        pieces.flatten().filter_map(|piece| match piece {
+            Piece::Value { name, .. } => Some(name),
+            Piece::Text(_) => None,
+        })
+    }
 }
 
 /// `None` after at least one mistake.
 pub(crate) fn check(args: Args, function: Function, mistakes: &mut Mistakes) -> Option<Locked> {
-    let returns = check_signature(&function, mistakes);
+    let checked = check_signature(&function, mistakes);
     if !args.is_given("key") {
         mistakes.add(
             Span::call_site(),
             "missing `key`, which says what is locked: write `#[redis_lock(key = \"order:<id>\")]`",
         );
     }
-    let key = match args.key? {
+    check_guard(&args.options, &function, mistakes);
+    let mut check_key = |key| match key {
         args::Key::Template(template) => resolve(template, &function, mistakes),
         args::Key::Expr(expr) => Key::Expr(expr),
     };
+    let keys = match args.keys? {
+        Keys::One(key) => Keys::One(check_key(key)),
+        Keys::All(keys) => Keys::All(keys.into_iter().map(check_key).collect()),
+    };
+    let (returns, block) = checked?;
     Some(Locked {
-        returns: returns?,
         function,
-        key,
-        mode: args.mode,
-        wait: args.wait,
-        ttl: args.ttl,
+        block,
+        returns,
+        keys,
+        options: args.options,
     })
 }
 
-/// The return type, if there is one.
-fn check_signature(function: &Function, mistakes: &mut Mistakes) -> Option<Type> {
+/// What it returns in the end, and the block that does, where that is not the whole body.
+fn check_signature(
+    function: &Function,
+    mistakes: &mut Mistakes,
+) -> Option<(Type, Option<AsyncBlock>)> {
     let sig = &function.sig;
     let name = &sig.ident;
+    let mut future = None;
     if let Some(constness) = &sig.constness {
         mistakes.add(
             constness.span,
             format!("a `const fn` cannot wait for a lock: write `async fn {name}`"),
         );
     } else if sig.asyncness.is_none() {
-        let block_on = Ident::new("block_on", Span::call_site());
-        let instead = if mentions(&function.body, &block_on) {
-            // What `#[tokio::main]` and `#[tokio::test]` leave behind when they come first.
-            "attributes such as `#[tokio::main]` and `#[tokio::test]` turn the function into a plain one: \
-             put `#[redis_lock]` above them"
-                .to_owned()
-        } else {
-            format!("write `async fn {name}`")
+        future = match &sig.output {
+            ReturnType::Type(_, returns) => returns::of_future(returns),
+            ReturnType::Default => None,
         };
-        mistakes.add(
-            sig.fn_token.span,
-            format!("`#[redis_lock]` goes on an `async fn`: {instead}"),
-        );
+        if future.is_none() {
+            let block_on = Ident::new("block_on", Span::call_site());
+            let instead = if mentions(&function.body, &block_on) {
+                // What `#[tokio::main]` and `#[tokio::test]` leave behind when they come first.
+                "attributes such as `#[tokio::main]` and `#[tokio::test]` turn the function into a plain one: \
+                 put `#[redis_lock]` above them"
+                    .to_owned()
+            } else {
+                format!("write `async fn {name}`")
+            };
+            mistakes.add(
+                sig.fn_token.span,
+                format!("`#[redis_lock]` goes on an `async fn`: {instead}"),
+            );
+        }
+    }
+    if let Some(returns) = future {
+        let Ok(block) = syn::parse2(function.body.clone()) else {
+            let first = function.body.clone().into_iter().next();
+            mistakes.add(
+                first.map_or(name.span(), |token| token.span()),
+                format!(
+                    "only an `async` block can run under a lock, and what stands around it would run without: \
+                     write `async fn {name}`, or make the whole body one `async move {{ … }}` or `Box::pin(async move {{ … }})`"
+                ),
+            );
+            return None;
+        };
+        return Some((returns, Some(block)));
     }
     match &sig.output {
-        ReturnType::Type(_, returns) => Some(Type::clone(returns)),
+        ReturnType::Type(_, returns) => Some((Type::clone(returns), None)),
         ReturnType::Default => {
             mistakes.add(
                 name.span(),
@@ -90,6 +171,21 @@ fn check_signature(function: &Function, mistakes: &mut Mistakes) -> Option<Type>
             );
             None
         }
+    }
+}
+
+/// The body could not reach an argument of the same name.
+fn check_guard(options: &Options, function: &Function, mistakes: &mut Mistakes) {
+    let Some(guard) = &options.guard else { return };
+    let arguments = function.arguments();
+    if arguments
+        .iter()
+        .any(|argument| argument.ident.unraw() == guard.unraw())
+    {
+        mistakes.add(
+            guard.span(),
+            format!("`{guard}` is an argument already: give the guard a name of its own"),
+        );
     }
 }
 
@@ -105,7 +201,7 @@ fn resolve(template: Template, function: &Function, mistakes: &mut Mistakes) -> 
                 span,
                 format!(
                     "`{{{inside}}}` is kept as it is, as braces mark the hash tag of a Redis Cluster: \
-                     write `<{name}>` for the value of `{name}`, or `{{<{name}>}}` for a tag of it"
+                     write `<{inside}>` for the value of `{name}`, or `{{<{inside}>}}` for a tag of it"
                 ),
             );
         }
@@ -131,7 +227,8 @@ fn resolve(template: Template, function: &Function, mistakes: &mut Mistakes) -> 
             name.set_span(span.resolved_at(name.span()));
             Some(Piece::Value {
                 name,
-                fields: place.fields,
+                steps: place.steps,
+                spec: place.spec,
             })
         }
     });
@@ -150,5 +247,11 @@ fn unknown_name(written: &str, root: &str, names: &[Ident]) -> String {
         1 => format!("the only argument is {}", list(names())),
         _ => format!("the arguments are {}", list(names())),
     };
-    format!("`<{written}>` names no argument{hint}; {known}")
+    // `#[async_trait]` takes patterns apart in the body, and leaves such a name in the signature.
+    let taken_apart = if names().any(|name| name.starts_with("__arg")) {
+        "; under `#[async_trait]`, one that is a pattern has no name here: bind it to one, and take it apart in the body"
+    } else {
+        ""
+    };
+    format!("`<{written}>` names no argument{hint}; {known}{taken_apart}")
 }

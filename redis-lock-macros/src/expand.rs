@@ -6,76 +6,121 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::visit_mut::{VisitMut, visit_type_mut};
-use syn::{Attribute, FnArg, Type, parse_quote_spanned};
+use syn::{Attribute, Expr, FnArg, Type};
 
-use crate::args::{Mode, Time, Wait};
+use crate::args::{Keys, Mode, Time, Wait};
 use crate::check::{Key, Locked, Piece};
-use crate::function::{Argument, Function, mentions};
+use crate::function::{Argument, mentions};
+use crate::returns;
+use crate::template::Step;
 
 pub(crate) fn expand(mut locked: Locked) -> TokenStream {
     let captures = captures(&mut locked);
-    let Function {
-        attrs,
-        vis,
-        sig,
-        brace,
-        inner_attrs,
-        body,
-    } = &locked.function;
     let site = Span::mixed_site();
-    let key = key(&locked.key);
+    let private = private(&locked, site);
+    let keys = keys(&locked);
     let options = options(&locked);
 
     // At the return type, where a type that is no `Result` is to be reported.
-    let returns = named(&locked.returns);
+    let returns = returns::named(&locked.returns);
     let returned = site.located_at(returns.span());
     let fake_return = fake_return(&returns, returned);
-    let on_error = quote_spanned! {returned=>
-        |error| <#returns as ::redis_lock::__private::LockOutput>::from_lock(error)
-    };
+    let on_error = on_error(&locked, &returns, returned);
+    let guard = guard(&locked);
 
+    let function = &locked.function;
+    let (brace, body) = match &locked.block {
+        Some(block) => (&block.brace, &block.body),
+        None => (&function.brace, &function.body),
+    };
     let mut body = Group::new(Delimiter::Brace, body.clone());
     body.set_span(site.located_at(brace.span.join()));
 
-    // Key and options are made before the wait, so that nothing borrowed for them is held across it.
+    // Keys and options are made before the wait, so that nothing borrowed for them is held across it.
     let runs = quote_spanned! {site=>
-        let key = #key;
+        let keys = #keys;
         let options = #options;
-        ::redis_lock::__private::run::<#returns, _, _>(
+        #private::run::<#returns, _, _>(
             options,
-            [key],
+            keys,
             async move {
                 #fake_return
                 #captures
+                #guard
                 #body
             },
             #on_error,
         ).await
     };
+    put_in_place(&locked, &runs)
+}
 
+/// What runs, where the body was.
+fn put_in_place(locked: &Locked, runs: &TokenStream) -> TokenStream {
+    let function = &locked.function;
+    let (attrs, vis, sig) = (&function.attrs, &function.vis, &function.sig);
+    let inner_attrs = &function.inner_attrs;
     let mut item = quote!(#(#attrs)* #vis #sig);
-    brace.surround(&mut item, |block| {
-        block.extend(quote!(#(#inner_attrs)* #runs));
+    function.brace.surround(&mut item, |content| {
+        content.extend(quote!(#(#inner_attrs)*));
+        let Some(block) = &locked.block else {
+            content.extend(runs.clone());
+            return;
+        };
+        let (asyncness, capture) = (&block.asyncness, &block.capture);
+        let mut future = quote!(#asyncness #capture);
+        block
+            .brace
+            .surround(&mut future, |content| content.extend(runs.clone()));
+        match &block.call {
+            Some((function, paren)) => {
+                function.to_tokens(content);
+                paren.surround(content, |content| content.extend(future));
+            }
+            None => content.extend(future),
+        }
     });
     item
 }
 
-fn key(key: &Key) -> TokenStream {
-    let (value, span) = match key {
-        Key::Expr(expr) => (expr.to_token_stream(), expr.span()),
-        Key::Pieces(pieces, span) => (join(pieces, *span), *span),
-    };
-    quote_spanned! {Span::mixed_site().located_at(span)=>
-        ::core::convert::Into::<::redis_lock::__private::Key>::into(#value)
+/// The path of everything of the runtime's.
+fn private(locked: &Locked, span: Span) -> TokenStream {
+    match &locked.options.krate {
+        Some(path) => quote_spanned!(span=> #path::__private),
+        None => quote_spanned!(span=> ::redis_lock::__private),
     }
 }
 
-fn join(pieces: &[Piece], span: Span) -> TokenStream {
+fn keys(locked: &Locked) -> TokenStream {
+    match &locked.keys {
+        Keys::One(one) => {
+            let one = key(locked, one);
+            quote_spanned!(Span::mixed_site()=> [#one])
+        }
+        Keys::All(all) => {
+            let all = all.iter().map(|one| key(locked, one));
+            quote_spanned!(Span::mixed_site()=> [#(#all),*])
+        }
+    }
+}
+
+fn key(locked: &Locked, key: &Key) -> TokenStream {
+    let (value, span) = match key {
+        Key::Expr(expr) => (expr.to_token_stream(), expr.span()),
+        Key::Pieces(pieces, span) => (join(locked, pieces, *span), *span),
+    };
+    let span = Span::mixed_site().located_at(span);
+    let private = private(locked, span);
+    quote_spanned!(span=> ::core::convert::Into::<#private::Key>::into(#value))
+}
+
+fn join(locked: &Locked, pieces: &[Piece], span: Span) -> TokenStream {
+    let site = Span::mixed_site().located_at(span);
     let string = |text: &str| {
         let mut literal = Literal::string(text);
-        literal.set_span(Span::mixed_site().located_at(span));
+        literal.set_span(site);
         literal
     };
     if let [Piece::Text(text)] = pieces {
@@ -86,51 +131,70 @@ fn join(pieces: &[Piece], span: Span) -> TokenStream {
     for piece in pieces {
         match piece {
             Piece::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
-            Piece::Value { name, fields } => {
-                format.push_str("{}");
-                values.push(quote_spanned!(span=> #name #(.#fields)*));
+            Piece::Value { name, steps, spec } => {
+                let colon = if spec.is_empty() { "" } else { ":" };
+                format.extend(["{", colon, spec, "}"]);
+                let steps = steps.iter().map(|step| match step {
+                    Step::Field(field) => quote_spanned!(span=> .#field),
+                    Step::Call(method) => quote_spanned!(span=> .#method()),
+                });
+                values.push(quote_spanned!(span=> #name #(#steps)*));
             }
         }
     }
     let format = string(&format);
-    quote_spanned! {Span::mixed_site().located_at(span)=>
-        ::redis_lock::__private::format!(#format, #(#values),*)
-    }
+    let private = private(locked, site);
+    quote_spanned!(site=> #private::format!(#format, #(#values),*))
 }
 
 fn options(locked: &Locked) -> TokenStream {
+    let options = &locked.options;
     let site = Span::mixed_site();
-    let mode = match locked.mode {
+    let private_at = |span| private(locked, site.located_at(span));
+    let private = private(locked, site);
+
+    let mode = match options.mode {
         Mode::Read => quote_spanned!(site=> Read),
         Mode::Write => quote_spanned!(site=> Write),
     };
-    let wait = locked.wait.as_ref().map(|wait| {
+    let time = |time: &Time| match time {
+        Time::Expr(expr) => expr.to_token_stream(),
+        Time::Fixed(time, span) => {
+            let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
+            let private = private_at(*span);
+            quote_spanned!(site.located_at(*span)=> #private::Duration::new(#seconds, #nanos))
+        }
+    };
+    let wait = options.wait.as_ref().map(|wait| {
         let wait = match wait {
             Wait::For(limit) => time(limit),
             Wait::Forever(span) => {
-                quote_spanned!(site.located_at(*span)=> ::redis_lock::__private::Wait::Forever)
+                let private = private_at(*span);
+                quote_spanned!(site.located_at(*span)=> #private::Wait::Forever)
             }
         };
         quote_spanned!(site=> .wait(#wait))
     });
-    let ttl = locked.ttl.as_ref().map(|ttl| {
+    let ttl = options.ttl.as_ref().map(|ttl| {
         let ttl = time(ttl);
         quote_spanned!(site=> .ttl(#ttl))
     });
+    let max_hold = options.max_hold.as_ref().map(|max_hold| {
+        let max_hold = time(max_hold);
+        quote_spanned!(site=> .max_hold(#max_hold))
+    });
+    let auto_extend = options
+        .auto_extend
+        .as_ref()
+        .map(|auto_extend| quote_spanned!(site=> .auto_extend(#auto_extend)));
+    let locker = options.locker.as_ref().map(|locker| {
+        // Borrowed, so that `self.locker` is not moved; a reference to one will do as well.
+        let span = site.located_at(locker.span());
+        let private = private_at(locker.span());
+        quote_spanned!(span=> .locker(::core::borrow::Borrow::<#private::Locker>::borrow(&#locker)))
+    });
     quote_spanned! {site=>
-        ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::#mode) #wait #ttl
-    }
-}
-
-fn time(time: &Time) -> TokenStream {
-    match time {
-        Time::Expr(expr) => expr.to_token_stream(),
-        Time::Fixed(time, span) => {
-            let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
-            quote_spanned! {Span::mixed_site().located_at(*span)=>
-                ::redis_lock::__private::Duration::new(#seconds, #nanos)
-            }
-        }
+        #private::Opts::new(#private::Mode::#mode) #wait #ttl #max_hold #auto_extend #locker
     }
 }
 
@@ -143,6 +207,50 @@ fn fake_return(returns: &Type, span: Span) -> TokenStream {
             let returned: #returns = loop {};
             return returned;
         }
+    }
+}
+
+/// Binds the lock's handle, by a name that the body sees and that the compiler reports if the body does not use it.
+fn guard(locked: &Locked) -> Option<TokenStream> {
+    let name = locked.options.guard.as_ref()?;
+    let span = Span::mixed_site().located_at(name.span());
+    let private = private(locked, span);
+    let held = match locked.keys {
+        Keys::One(_) => quote_spanned!(span=> held),
+        Keys::All(_) => quote_spanned!(span=> held_all),
+    };
+    Some(quote_spanned!(span=> let #name = #private::#held();))
+}
+
+/// What the function returns when there is no lock, or no longer. By then the body owns the arguments, so only copies
+/// of them can be used.
+fn on_error(locked: &Locked, returns: &Type, returned: Span) -> TokenStream {
+    let located = |expr: &Expr| Span::mixed_site().located_at(expr.span());
+    let private_at = |span| private(locked, span);
+    let failed = match &locked.options.map_err {
+        Some(map_err) => {
+            // By way of a function that says what it takes, so that a closure's argument needs no type.
+            let span = located(map_err);
+            let private = private_at(span);
+            quote_spanned! {span=>
+                ::core::result::Result::map_err(
+                    ::core::result::Result::Err::<_, #private::Error>(error),
+                    #map_err,
+                )
+            }
+        }
+        None => {
+            let private = private_at(returned);
+            quote_spanned!(returned=> <#returns as #private::LockOutput>::from_lock(error))
+        }
+    };
+    let Some(instead) = &locked.options.on_contended else {
+        return quote_spanned!(returned=> move |error| #failed);
+    };
+    let span = located(instead);
+    let private = private_at(span);
+    quote_spanned! {span=>
+        move |error| if #private::Error::is_contended(&error) { #instead } else { #failed }
     }
 }
 
@@ -182,23 +290,12 @@ fn captures(locked: &mut Locked) -> TokenStream {
 /// Whether the compiler would call the argument used if the attribute were not there, or the attribute itself uses it.
 fn is_used(locked: &Locked, ident: &Ident) -> bool {
     let function = &locked.function;
-    let in_key = match &locked.key {
-        Key::Expr(expr) => mentions(&expr.to_token_stream(), ident),
-        Key::Pieces(pieces, _) => pieces.iter().any(|piece| match piece {
-            Piece::Value { name, .. } => name == ident,
-            Piece::Text(_) => false,
-        }),
-    };
-    let wait = match &locked.wait {
-        Some(Wait::For(time)) => Some(time),
-        _ => None,
-    };
-    let mut times = wait.into_iter().chain(&locked.ttl);
     ident == "self"
-        || in_key
-        || times.any(
-            |time| matches!(time, Time::Expr(expr) if mentions(&expr.to_token_stream(), ident)),
-        )
+        || locked.places().any(|name| name.unraw() == ident.unraw())
+        || locked
+            .expressions()
+            .iter()
+            .any(|code| mentions(code, ident))
         || function
             .attrs
             .iter()
@@ -208,25 +305,6 @@ fn is_used(locked: &Locked, ident: &Ident) -> bool {
 
 fn is(attr: &Attribute, names: &[&str]) -> bool {
     names.iter().any(|name| attr.path().is_ident(name))
-}
-
-/// The return type as it can be named in a body: with `_` for each `impl Trait`.
-fn named(returns: &Type) -> Type {
-    struct Infer;
-
-    impl VisitMut for Infer {
-        fn visit_type_mut(&mut self, ty: &mut Type) {
-            if let Type::ImplTrait(_) = ty {
-                *ty = parse_quote_spanned!(ty.span()=> _);
-            } else {
-                visit_type_mut(self, ty);
-            }
-        }
-    }
-
-    let mut returns = returns.clone();
-    Infer.visit_type_mut(&mut returns);
-    returns
 }
 
 #[cfg(test)]
@@ -262,15 +340,17 @@ mod tests {
             /// Ships.
             pub async fn ship(id: u64, (_all, mut rest): (A, B)) -> Result<impl Iterator, Error> {
                 #![allow(unused)]
-                let key = ::core::convert::Into::<::redis_lock::__private::Key>::into(
-                    ::redis_lock::__private::format!("order:{}:{{a}}", id)
-                );
+                let keys = [
+                    ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                        ::redis_lock::__private::format!("order:{}:{{a}}", id)
+                    )
+                ];
                 let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Read)
                     .wait(::redis_lock::__private::Duration::new(90u64, 0u32))
                     .ttl(::redis_lock::__private::Duration::new(0u64, 500000000u32));
                 ::redis_lock::__private::run::<Result<_, Error>, _, _>(
                     options,
-                    [key],
+                    keys,
                     async move {
                         #[allow(unreachable_code)]
                         if false {
@@ -283,7 +363,7 @@ mod tests {
                         let _ = &id;
                         { rest.next() }
                     },
-                    |error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(error),
+                    move |error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(error),
                 ).await
             }
             "#,
@@ -293,7 +373,13 @@ mod tests {
     #[test]
     fn of_a_method_with_an_unused_argument() {
         assert_expands(
-            quote!(key = self.key(), wait = "forever", ttl = self.lease),
+            quote!(
+                key = self.key(),
+                wait = "forever",
+                max_hold = self.limit,
+                guard = lock,
+                crate = locks
+            ),
             quote! {
                 async fn ship(&self, #[cfg(unix)] #[expect(unused_variables)] #[doc(hidden)] id: u64) -> Alias {
                     Ok(())
@@ -301,13 +387,13 @@ mod tests {
             },
             "
             async fn ship(&self, #[cfg(unix)] #[doc(hidden)] id: u64) -> Alias {
-                let key = ::core::convert::Into::<::redis_lock::__private::Key>::into(self.key());
-                let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Write)
-                    .wait(::redis_lock::__private::Wait::Forever)
-                    .ttl(self.lease);
-                ::redis_lock::__private::run::<Alias, _, _>(
+                let keys = [::core::convert::Into::<locks::__private::Key>::into(self.key())];
+                let options = locks::__private::Opts::new(locks::__private::Mode::Write)
+                    .wait(locks::__private::Wait::Forever)
+                    .max_hold(self.limit);
+                locks::__private::run::<Alias, _, _>(
                     options,
-                    [key],
+                    keys,
                     async move {
                         #[allow(unreachable_code)]
                         if false {
@@ -318,12 +404,83 @@ mod tests {
                         #[expect(unused_variables)]
                         let id = id;
                         let _ = &self;
+                        let lock = locks::__private::held();
                         { Ok(()) }
                     },
-                    |error| <Alias as ::redis_lock::__private::LockOutput>::from_lock(error),
+                    move |error| <Alias as locks::__private::LockOutput>::from_lock(error),
                 ).await
             }
             ",
+        );
+    }
+
+    #[test]
+    fn of_what_async_trait_leaves_behind() {
+        assert_expands(
+            quote!(
+                key = ["a:<a.id()>", "b:<b:04>"],
+                on_contended = Ok(()),
+                map_err = Failed::Lock,
+                guard = locks,
+                auto_extend = false,
+                locker = self.locker
+            ),
+            quote! {
+                fn ship<'life0>(&'life0 self, a: A, b: u8) -> Pin<Box<dyn Future<Output = Result<(), E>> + 'life0>> {
+                    Box::pin(async move {
+                        let __self = self;
+                        let a = a;
+                        let b = b;
+                        Ok(())
+                    })
+                }
+            },
+            r#"
+            fn ship<'life0>(&'life0 self, a: A, b: u8) -> Pin<Box<dyn Future<Output = Result<(), E>> + 'life0>> {
+                Box::pin(async move {
+                    let keys = [
+                        ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                            ::redis_lock::__private::format!("a:{}", a.r#id())
+                        ),
+                        ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                            ::redis_lock::__private::format!("b:{:04}", b)
+                        )
+                    ];
+                    let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Write)
+                        .auto_extend(false)
+                        .locker(::core::borrow::Borrow::<::redis_lock::__private::Locker>::borrow(&self.locker));
+                    ::redis_lock::__private::run::<Result<(), E>, _, _>(
+                        options,
+                        keys,
+                        async move {
+                            #[allow(unreachable_code)]
+                            if false {
+                                let returned: Result<(), E> = loop {};
+                                return returned;
+                            }
+                            let _ = &b;
+                            let _ = &a;
+                            let _ = &self;
+                            let locks = ::redis_lock::__private::held_all();
+                            {
+                                let __self = self;
+                                let a = a;
+                                let b = b;
+                                Ok(())
+                            }
+                        },
+                        move |error| if ::redis_lock::__private::Error::is_contended(&error) {
+                            Ok(())
+                        } else {
+                            ::core::result::Result::map_err(
+                                ::core::result::Result::Err::<_, ::redis_lock::__private::Error>(error),
+                                Failed::Lock,
+                            )
+                        },
+                    ).await
+                })
+            }
+            "#,
         );
     }
 

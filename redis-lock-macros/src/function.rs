@@ -6,9 +6,10 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::token::Brace;
+use syn::token::{Brace, Paren};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Pat, Result, Signature, Token, Visibility, braced,
+    Attribute, Error, FnArg, GenericParam, Pat, Path, Result, Signature, Token, Visibility, braced,
+    parenthesized,
 };
 
 pub(crate) struct Function {
@@ -18,6 +19,46 @@ pub(crate) struct Function {
     pub(crate) brace: Brace,
     pub(crate) inner_attrs: Vec<Attribute>,
     pub(crate) body: TokenStream,
+}
+
+/// A body that is nothing but an `async` block, or the call of one function with such a block: `Box::pin(async move {
+/// … })`, which is what `#[async_trait]` makes of an `async fn`.
+pub(crate) struct AsyncBlock {
+    pub(crate) call: Option<(Path, Paren)>,
+    pub(crate) asyncness: Token![async],
+    pub(crate) capture: Option<Token![move]>,
+    pub(crate) brace: Brace,
+    pub(crate) body: TokenStream,
+}
+
+impl Parse for AsyncBlock {
+    fn parse(input: ParseStream) -> Result<Self> {
+        let content;
+        let (call, input) = if input.peek(Token![async]) {
+            (None, input)
+        } else {
+            let function = input.parse()?;
+            let paren = parenthesized!(content in input);
+            (Some((function, paren)), &content)
+        };
+        let asyncness = input.parse()?;
+        let capture = input.parse()?;
+        let body;
+        let brace = braced!(body in input);
+        if call.is_some() {
+            input.parse::<Option<Token![,]>>()?;
+        }
+        if !input.is_empty() {
+            return Err(input.error("expected the end of the body"));
+        }
+        Ok(Self {
+            call,
+            asyncness,
+            capture,
+            brace,
+            body: body.parse()?,
+        })
+    }
 }
 
 /// A name that the signature binds to an argument, or to a part of one.

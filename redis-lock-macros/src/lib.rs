@@ -6,7 +6,9 @@ mod duration;
 mod expand;
 mod function;
 mod mistakes;
+mod returns;
 mod template;
+mod values;
 
 use proc_macro2::TokenStream;
 

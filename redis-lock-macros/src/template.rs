@@ -3,6 +3,8 @@
 //! | written | stands for |
 //! | --- | --- |
 //! | `<id>`, `<order.id>`, `<pair.0>`, `<self.name>` | the value of an argument, or of a field of it |
+//! | `<order.lines.len()>` | what a method without arguments returns |
+//! | `<id:04>`, `<id:?>` | the same as `format!` shows it with `{:04}`, `{:?}` |
 //! | `<<`, `>>` | the characters `<` and `>` |
 //! | all else, braces too | itself |
 
@@ -26,7 +28,15 @@ pub(crate) struct Place {
     pub(crate) written: String,
     /// The argument, without `r#`.
     pub(crate) root: String,
-    pub(crate) fields: Vec<Member>,
+    pub(crate) steps: Vec<Step>,
+    /// How `format!` shall show it: what follows its `:`, or nothing.
+    pub(crate) spec: String,
+}
+
+/// From a value to a part of it.
+pub(crate) enum Step {
+    Field(Member),
+    Call(Ident),
 }
 
 impl Template {
@@ -56,14 +66,16 @@ impl Template {
                 template.push_text(">");
                 rest = after;
             } else if let Some(place) = bracket.strip_prefix('<') {
-                let Some((inside, after)) = place
-                    .split_once('>')
-                    .filter(|(inside, _)| !inside.contains('<'))
-                else {
-                    return error(format!(
-                        "`<` is never closed in \"{text}\": write `<id>` for the value of an argument, `<<` for the character"
-                    ));
+                let Some((inside, after)) = place.split_once('>') else {
+                    return error(unclosed(&text));
                 };
+                if let Some((outside, _)) = inside.split_once('<') {
+                    return error(if outside.contains(':') {
+                        unaligned(inside)
+                    } else {
+                        unclosed(&text)
+                    });
+                }
                 template
                     .parts
                     .push(Part::Place(Place::parse(inside, span)?));
@@ -119,36 +131,125 @@ impl Place {
                 "`<_>` has no value, as `_` binds none: give the argument a name and write that",
             ));
         }
-        let mut names = written.split('.');
+        let (path, spec) = match written.split_once(':') {
+            // `Self::NAME` has no format.
+            Some((_, spec)) if spec.starts_with(':') && !spec.starts_with(":^") => (written, None),
+            Some((path, spec)) => (path, Some(spec)),
+            None => (written, None),
+        };
+        let mut names = path.split('.');
         let root = names
             .next()
             .map(|name| name.strip_prefix("r#").unwrap_or(name));
-        let fields: Option<Vec<_>> = names.map(|name| field(name, span)).collect();
-        match (root, fields) {
-            (Some(root), Some(fields)) if is_identifier(root) => Ok(Self {
-                written: written.to_owned(),
-                root: root.to_owned(),
-                fields,
-            }),
-            _ => Err(Error::new(
+        let steps: Option<Vec<_>> = names.map(|name| step(name, span)).collect();
+        let (Some(root), Some(steps)) = (root.filter(|root| is_identifier(root)), steps) else {
+            let instead = match spec {
+                Some(spec) => format!("format!(\"…{{:{spec}}}\", {path})"),
+                None => format!("format!(\"…{{}}\", {path})"),
+            };
+            return Err(Error::new(
                 span,
                 format!(
-                    "`<{written}>` is more than an argument and its fields: give `key` an expression instead, \
-                     such as `key = format!(\"…{{}}\", {written})`"
+                    "`<{written}>` is more than an argument, its fields and methods without arguments: \
+                     give `key` an expression instead, such as `key = {instead}`"
                 ),
-            )),
+            ));
+        };
+        if let Some(spec) = spec {
+            check_spec(written, path, spec).map_err(|message| Error::new(span, message))?;
         }
+        Ok(Self {
+            written: written.to_owned(),
+            root: root.to_owned(),
+            steps,
+            spec: spec.unwrap_or_default().to_owned(),
+        })
     }
 }
 
+fn unclosed(text: &str) -> String {
+    format!(
+        "`<` is never closed in \"{text}\": write `<id>` for the value of an argument, `<<` for the character"
+    )
+}
+
+fn unaligned(inside: &str) -> String {
+    let path = inside.split(':').next().unwrap_or(inside);
+    format!(
+        "`<{inside}>` cannot align with `<` or `>`, as these end a place: \
+         give `key` an expression instead, such as `key = format!(\"…{{:>5}}\", {path})`"
+    )
+}
+
 /// Always a raw identifier: which words are keywords depends on the edition.
-fn field(name: &str, span: Span) -> Option<Member> {
-    let name = name.strip_prefix("r#").unwrap_or(name);
-    if is_identifier(name) && !matches!(name, "self" | "Self" | "super" | "crate") {
-        return Some(Member::Named(Ident::new_raw(name, span)));
+fn step(name: &str, span: Span) -> Option<Step> {
+    let (name, is_call) = match name.strip_suffix("()") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    let word = name.strip_prefix("r#").unwrap_or(name);
+    if is_identifier(word) && !matches!(word, "self" | "Self" | "super" | "crate") {
+        let word = Ident::new_raw(word, span);
+        return Some(if is_call {
+            Step::Call(word)
+        } else {
+            Step::Field(Member::Named(word))
+        });
     }
     let index: u32 = name.parse().ok()?;
-    (index.to_string() == name).then_some(Member::Unnamed(Index { index, span }))
+    let is_index = !is_call && index.to_string() == name;
+    is_index.then_some(Step::Field(Member::Unnamed(Index { index, span })))
+}
+
+/// `[[fill]align][sign]['#']['0'][width]['.' precision][type]`, as `format!` has it, but without what would refer to
+/// further arguments.
+fn check_spec(written: &str, path: &str, spec: &str) -> std::result::Result<(), String> {
+    if spec.is_empty() {
+        return Err(format!(
+            "`<{written}>` has nothing after its `:`: write `<{path}>`, or a format such as `<{path}:04>` or `<{path}:?>`"
+        ));
+    }
+    if spec.contains('$') || spec.contains(".*") {
+        return Err(format!(
+            "`<{written}>` takes its format from another argument: \
+             give `key` an expression instead, such as `key = format!(\"…{{:{spec}}}\", {path})`"
+        ));
+    }
+    let digits = |text: &mut &str| {
+        let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number = &text[..text.len() - rest.len()];
+        *text = rest;
+        // What `format!` can count to.
+        number.is_empty() || number.parse::<u16>().is_ok()
+    };
+    let mut rest = spec;
+    let mut chars = spec.chars();
+    match (chars.next(), chars.next()) {
+        (Some(fill), Some('^')) if !matches!(fill, '{' | '}') => rest = chars.as_str(),
+        (Some('^'), _) => rest = &spec[1..],
+        _ => {}
+    }
+    rest = rest.strip_prefix(['+', '-']).unwrap_or(rest);
+    rest = rest.strip_prefix('#').unwrap_or(rest);
+    // A leading `0` of the width is the flag that fills it with zeros.
+    let mut is_fine = digits(&mut rest);
+    if let Some(precision) = rest.strip_prefix('.') {
+        is_fine &= precision.starts_with(|c: char| c.is_ascii_digit());
+        rest = precision;
+        is_fine &= digits(&mut rest);
+    }
+    is_fine &= matches!(
+        rest,
+        "" | "?" | "x?" | "X?" | "x" | "X" | "o" | "b" | "e" | "E"
+    );
+    if is_fine {
+        Ok(())
+    } else {
+        Err(format!(
+            "`:{spec}` in `<{written}>` is no format: write one as for `format!`, such as `<{path}:04>`, `<{path}:.2>`, \
+             `<{path}:x>` or `<{path}:?>`"
+        ))
+    }
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -162,9 +263,13 @@ fn is_identifier(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quote::ToTokens;
+    use quote::{ToTokens as _, quote};
+    use syn::Expr;
 
     use super::*;
+
+    /// Mostly of what means something in a template.
+    const ANYTHING: &str = "(\\PC|[<>{}._0-9a-z :#?$*^+()-]|<[a-z]{1,2}[.:]|>){0,16}";
 
     fn parse(text: &str) -> Result<Template> {
         Template::parse(&LitStr::new(text, Span::call_site()))
@@ -176,11 +281,15 @@ mod tests {
         let show = |part: &Part| match part {
             Part::Text(text) => format!("{text:?}"),
             Part::Place(place) => {
-                let fields = place
-                    .fields
-                    .iter()
-                    .map(|field| format!(".{}", field.to_token_stream()));
-                std::iter::once(place.root.clone()).chain(fields).collect()
+                let steps = place.steps.iter().map(|step| match step {
+                    Step::Field(field) => format!(".{}", field.to_token_stream()),
+                    Step::Call(method) => format!(".{method}()"),
+                });
+                let spec = Some(format!(":{}", place.spec)).filter(|spec| spec != ":");
+                std::iter::once(place.root.clone())
+                    .chain(steps)
+                    .chain(spec)
+                    .collect()
             }
         };
         template.parts.iter().map(show).collect()
@@ -194,6 +303,36 @@ mod tests {
         assert_eq!(parts("<self.map.0.1>"), ["self.r#map.0.1"]);
         assert_eq!(parts("<r#type.r#fn.in>"), ["type.r#fn.r#in"]);
         assert_eq!(parts("<größe>"), ["größe"]);
+    }
+
+    #[test]
+    fn places_are_methods_without_arguments() {
+        assert_eq!(parts("<id.len()>"), ["id.r#len()"]);
+        assert_eq!(parts("<self.a.0.b().c>"), ["self.r#a.0.r#b().r#c"]);
+        assert_eq!(parts("<a.r#type()>"), ["a.r#type()"]);
+    }
+
+    #[test]
+    fn places_have_a_format() {
+        for spec in [
+            "04",
+            "?",
+            "#?",
+            "x",
+            "#010x",
+            "+.3e",
+            "^9",
+            "*^9",
+            ":^9",
+            "-^+#09.9E",
+            "x?",
+            "6.2",
+            "X?",
+            "b",
+            "o",
+        ] {
+            assert_eq!(parts(&format!("<n.0:{spec}>")), [format!("n.0:{spec}")]);
+        }
     }
 
     #[test]
@@ -219,7 +358,28 @@ mod tests {
             ("<id.>", "more than an argument"),
             ("<id.01>", "more than an argument"),
             ("<id.self>", "more than an argument"),
-            ("<id.len()>", "more than an argument"),
+            ("<id.len(1)>", "more than an argument"),
+            ("<id()>", "more than an argument"),
+            ("<id.0()>", "more than an argument"),
+            ("<id.()>", "more than an argument"),
+            ("<id.self()>", "more than an argument"),
+            ("<:04>", "more than an argument"),
+            ("<Self::ID>", "`key = format!(\"…{}\", Self::ID)`"),
+            ("<id + 1:04>", "`key = format!(\"…{:04}\", id + 1)`"),
+            ("<id:>", "nothing after its `:`"),
+            ("<id:>5>", "nothing after its `:`"),
+            ("<id:<5>", "cannot align with `<`"),
+            ("<id:0<5>", "`key = format!(\"…{:>5}\", id)`"),
+            ("<id:0>5>", "`>` closes nothing"),
+            ("<id:width$>", "takes its format from another argument"),
+            ("<id:.*>", "takes its format from another argument"),
+            ("<id:y>", "`:y` in `<id:y>` is no format"),
+            ("<id:.>", "is no format"),
+            ("<id:04 >", "is no format"),
+            ("<id:p>", "is no format"),
+            ("<id:{^5>", "is no format"),
+            ("<id:99999>", "is no format"),
+            ("<id:ä>", "is no format"),
         ] {
             let message = parse(text).err().map(|error| error.to_string());
             assert!(
@@ -239,10 +399,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_string_is_a_template_or_one_mistake(text in "(\\PC|[<>{}._0-9a-z ]){0,12}") {
+        fn any_string_is_a_template_or_one_mistake(text in ANYTHING) {
             if let Err(error) = parse(&text) {
                 prop_assert_eq!(error.into_iter().count(), 1);
             }
+        }
+
+        /// What comes out is what the compiler can read, or the error would be the compiler's.
+        #[test]
+        fn any_template_is_code(text in ANYTHING) {
+            for place in parse(&text).iter().flat_map(Template::places) {
+                let steps = place.steps.iter().map(|step| match step {
+                    Step::Field(field) => quote!(.#field),
+                    Step::Call(method) => quote!(.#method()),
+                });
+                let value = quote!(value #(#steps)*);
+                prop_assert!(syn::parse2::<Expr>(value).is_ok(), "{}", place.written);
+            }
+        }
+
+        #[test]
+        fn any_path_with_any_format_is_a_place(
+            root in "[a-z_][a-z0-9_]{1,5}",
+            steps in "(\\.([a-z][a-z0-9_]{1,5}(\\(\\))?|[0-9]|[1-9][0-9]{1,2})){0,4}",
+            spec in "|:(.?\\^)?[+-]?#?0?[1-9]?[0-9](\\.[0-9]{1,2})?(|[xX]?\\?|[xXobeE])",
+        ) {
+            prop_assume!(!spec.contains(['<', '>', '{', '}', '$', '*']));
+            prop_assume!(!steps.contains(".self") && !steps.contains(".super") && !steps.contains(".crate"));
+            let spelled = parts(&format!("<{root}{steps}{spec}>")).concat();
+            prop_assert_eq!(spelled.replace("r#", ""), format!("{root}{steps}{spec}"));
         }
 
         #[test]

@@ -1,0 +1,247 @@
+//! What each option may be, and what is said when it is something else.
+
+use std::time::Duration;
+
+use proc_macro2::{Ident, Span, TokenTree};
+use quote::ToTokens as _;
+use syn::parse::ParseStream;
+use syn::{Error, Expr, ExprLit, Lit, LitBool, LitStr, Path, Result, Token};
+
+use crate::args::{Key, Keys, Mode, Time, Wait};
+use crate::duration;
+use crate::template::Template;
+
+pub(crate) fn keys(value: Expr) -> Result<Keys<Key>> {
+    let array = match value {
+        Expr::Array(array) if array.attrs.is_empty() => array,
+        Expr::Repeat(_) => {
+            return Err(Error::new_spanned(
+                value,
+                "a list of keys names each of them: write `key = [\"account:<from>\", \"account:<to>\"]`",
+            ));
+        }
+        value => return key(value).map(Keys::One),
+    };
+    if array.elems.is_empty() {
+        return Err(Error::new_spanned(
+            array,
+            "the list of keys is empty: name what is locked, as in `key = [\"account:<from>\", \"account:<to>\"]`",
+        ));
+    }
+    let mut keys = Vec::new();
+    let mut mistakes: Option<Error> = None;
+    for value in array.elems {
+        match (key(ungroup(value)), &mut mistakes) {
+            (Ok(key), _) => keys.push(key),
+            (Err(mistake), Some(mistakes)) => mistakes.combine(mistake),
+            (Err(mistake), None) => mistakes = Some(mistake),
+        }
+    }
+    mistakes.map_or(Ok(Keys::All(keys)), Err)
+}
+
+fn key(value: Expr) -> Result<Key> {
+    match literal(&value) {
+        Some(Lit::Str(text)) => Template::parse(text).map(Key::Template),
+        Some(Lit::Int(number)) => Err(Error::new(
+            number.span(),
+            format!("a key is a string: write `\"{number}\"`"),
+        )),
+        Some(other) => Err(Error::new(
+            other.span(),
+            "a key is a string, or an expression that is `Into<redis_lock::Key>`: write `key = \"order:<id>\"`",
+        )),
+        None if matches!(value, Expr::Array(_) | Expr::Repeat(_)) => Err(Error::new_spanned(
+            value,
+            "a list stands inside of the list of keys: write all keys in one",
+        )),
+        None => Ok(Key::Expr(value)),
+    }
+}
+
+pub(crate) fn mode(value: &Expr) -> Result<Mode> {
+    const MODES: &str = "\"r\" (or \"read\") shares the lock with other readers, \"w\" (or \"write\") takes it alone";
+
+    if let Some(Lit::Str(text)) = literal(value) {
+        let text = text.value();
+        return mode_named(&text)
+            .ok_or_else(|| Error::new_spanned(value, format!("unknown mode \"{text}\"; {MODES}")));
+    }
+    let message = match value {
+        Expr::Path(word)
+            if word
+                .path
+                .get_ident()
+                .is_some_and(|word| mode_named(&word.to_string()).is_some()) =>
+        {
+            format!(
+                "a mode is a string: write `mode = \"{}\"`",
+                word.to_token_stream()
+            )
+        }
+        _ => format!("a mode is a string: {MODES}"),
+    };
+    Err(Error::new_spanned(value, message))
+}
+
+fn mode_named(name: &str) -> Option<Mode> {
+    match name {
+        "r" | "read" => Some(Mode::Read),
+        "w" | "write" => Some(Mode::Write),
+        _ => None,
+    }
+}
+
+pub(crate) fn wait(value: Expr) -> Result<Wait> {
+    match forever(&value) {
+        Some(span) => Ok(Wait::Forever(span)),
+        None => time("wait", value).map(Wait::For),
+    }
+}
+
+pub(crate) fn ttl(value: Expr) -> Result<Time> {
+    if let Some(span) = forever(&value) {
+        return Err(Error::new(
+            span,
+            "a lease has to end, so that a holder that died does not block the others for ever: write `ttl = \"30s\"`; \
+             it is extended for as long as the function runs",
+        ));
+    }
+    match time("ttl", value)? {
+        Time::Fixed(Duration::ZERO, span) => Err(Error::new(
+            span,
+            "a lease of no time holds nothing: write `ttl = \"30s\"`",
+        )),
+        time => Ok(time),
+    }
+}
+
+pub(crate) fn max_hold(value: Expr) -> Result<Time> {
+    if let Some(span) = forever(&value) {
+        return Err(Error::new(
+            span,
+            "a hold without a bound is what there is without `max_hold`: leave it out, or write `max_hold = \"5m\"`",
+        ));
+    }
+    match time("max_hold", value)? {
+        Time::Fixed(Duration::ZERO, span) => Err(Error::new(
+            span,
+            "a hold of no time leaves none for the function: write `max_hold = \"5m\"`",
+        )),
+        time => Ok(time),
+    }
+}
+
+fn forever(value: &Expr) -> Option<Span> {
+    match literal(value) {
+        Some(Lit::Str(text)) if text.value() == "forever" => Some(text.span()),
+        _ => None,
+    }
+}
+
+fn time(option: &str, value: Expr) -> Result<Time> {
+    let Some(literal) = literal(&value) else {
+        return Ok(Time::Expr(value));
+    };
+    let span = literal.span();
+    let message = match literal {
+        Lit::Str(text) => match duration::parse(&text.value()) {
+            Ok(time) => return Ok(Time::Fixed(time, span)),
+            Err(message) => message,
+        },
+        Lit::Int(number) if number.suffix().is_empty() => {
+            format!("`{number}` needs a unit: write `{option} = \"{number}s\"` for seconds")
+        }
+        Lit::Int(number) => {
+            format!("a length of time is a string: write `{option} = \"{number}\"`")
+        }
+        _ => format!(
+            "a length of time is a string with a unit, or a `Duration`: write `{option} = \"30s\"`"
+        ),
+    };
+    Err(Error::new(span, message))
+}
+
+pub(crate) fn auto_extend(value: &Expr) -> Result<LitBool> {
+    match literal(value) {
+        Some(Lit::Bool(value)) => Ok(value.clone()),
+        Some(Lit::Str(text)) if matches!(text.value().as_str(), "true" | "false") => {
+            Err(Error::new(
+                text.span(),
+                format!(
+                    "`auto_extend` is no string: write `auto_extend = {}`",
+                    text.value()
+                ),
+            ))
+        }
+        _ => Err(Error::new_spanned(
+            value,
+            "`auto_extend` is `true`, the lease is extended for as long as the function runs, or `false`, it ends after `ttl`",
+        )),
+    }
+}
+
+pub(crate) fn guard(input: ParseStream) -> Result<Ident> {
+    let value = input.fork();
+    if let (Ok(name), true) = (input.parse::<Ident>(), at_end(input)) {
+        return Ok(name);
+    }
+    let message = match value.parse::<LitStr>() {
+        Ok(name) if syn::parse_str::<Ident>(&name.value()).is_ok() => {
+            format!(
+                "the name of the guard is no string: write `guard = {}`",
+                name.value()
+            )
+        }
+        _ => {
+            "`guard` is the name by which the body knows its lock: write `guard = lock`".to_owned()
+        }
+    };
+    Err(rest_of_value(&value, message))
+}
+
+pub(crate) fn krate(input: ParseStream) -> Result<Path> {
+    let value = input.fork();
+    let path = match input.parse::<Option<LitStr>>()? {
+        Some(text) => text.parse_with(Path::parse_mod_style),
+        None => input.call(Path::parse_mod_style),
+    };
+    match path {
+        Ok(path) if at_end(input) => Ok(path),
+        _ => Err(rest_of_value(
+            &value,
+            "`crate` is the path by which this crate is reached from here: write `crate = ::redis_lock`",
+        )),
+    }
+}
+
+fn at_end(input: ParseStream) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+/// A mistake about all that stands up to the next comma.
+fn rest_of_value(value: ParseStream, message: impl std::fmt::Display) -> Error {
+    let mut tokens = proc_macro2::TokenStream::new();
+    while !at_end(value) {
+        match value.parse::<TokenTree>() {
+            Ok(token) => tokens.extend([token]),
+            Err(error) => return error,
+        }
+    }
+    Error::new_spanned(tokens, message)
+}
+
+/// What a `macro_rules!` macro hands on as `$key:expr` or `$key:literal` comes in groups without delimiters.
+pub(crate) fn ungroup(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) if group.attrs.is_empty() => ungroup(*group.expr),
+        value => value,
+    }
+}
+
+fn literal(value: &Expr) -> Option<&Lit> {
+    match value {
+        Expr::Lit(ExprLit { attrs, lit, .. }) if attrs.is_empty() => Some(lit),
+        _ => None,
+    }
+}
