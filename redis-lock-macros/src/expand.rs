@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Expr, FnArg, Type};
+use syn::{Attribute, Expr, FnArg, Type, parse_quote_spanned};
 
 use crate::args::{Keys, Mode, Time, Wait};
 use crate::check::{Key, Locked, Piece};
@@ -87,10 +87,9 @@ fn put_in_place(locked: &Locked, runs: &TokenStream) -> TokenStream {
 
 /// The path of everything of the runtime's.
 fn private(locked: &Locked, span: Span) -> TokenStream {
-    match &locked.options.krate {
-        Some(path) => quote_spanned!(span=> #path::__private),
-        None => quote_spanned!(span=> ::redis_lock::__private),
-    }
+    let ours = || parse_quote_spanned!(span=> ::redis_lock);
+    let path = locked.options.krate.clone().unwrap_or_else(ours);
+    quote_spanned!(span=> #path::__private)
 }
 
 fn keys(locked: &Locked) -> TokenStream {
@@ -227,22 +226,20 @@ fn guard(locked: &Locked) -> Option<TokenStream> {
 fn on_error(locked: &Locked, returns: &Type, returned: Span) -> TokenStream {
     let located = |expr: &Expr| Span::mixed_site().located_at(expr.span());
     let private_at = |span| private(locked, span);
-    let failed = match &locked.options.map_err {
-        Some(map_err) => {
-            // By way of a function that says what it takes, so that a closure's argument needs no type.
-            let span = located(map_err);
-            let private = private_at(span);
-            quote_spanned! {span=>
-                ::core::result::Result::map_err(
-                    ::core::result::Result::Err::<_, #private::Error>(error),
-                    #map_err,
-                )
-            }
+    let failed = if let Some(map_err) = &locked.options.map_err {
+        // By way of a function that says what it takes, so that a closure's argument needs no type, and outside of
+        // it, so that what comes out can be coerced.
+        let span = located(map_err);
+        let private = private_at(span);
+        quote_spanned! {span=>
+            ::core::result::Result::Err(::core::result::Result::unwrap_or_else(
+                ::core::result::Result::Err::<_, #private::Error>(error),
+                #map_err,
+            ))
         }
-        None => {
-            let private = private_at(returned);
-            quote_spanned!(returned=> <#returns as #private::LockOutput>::from_lock(error))
-        }
+    } else {
+        let private = private_at(returned);
+        quote_spanned!(returned=> <#returns as #private::LockOutput>::from_lock(error))
     };
     let Some(instead) = &locked.options.on_contended else {
         return quote_spanned!(returned=> move |error| #failed);
@@ -472,9 +469,11 @@ mod tests {
                         move |error| if ::redis_lock::__private::Error::is_contended(&error) {
                             Ok(())
                         } else {
-                            ::core::result::Result::map_err(
-                                ::core::result::Result::Err::<_, ::redis_lock::__private::Error>(error),
-                                Failed::Lock,
+                            ::core::result::Result::Err(
+                                ::core::result::Result::unwrap_or_else(
+                                    ::core::result::Result::Err::<_, ::redis_lock::__private::Error>(error),
+                                    Failed::Lock,
+                                )
                             )
                         },
                     ).await

@@ -23,7 +23,7 @@ async fn temporaries(id: u64, limit: &Mutex<Duration>) -> Result<(), Error> {
 
 fn assert_send(_: impl Send) {}
 
-fn main() {
+pub fn main() {
     assert_send(not_sync(1, Cell::new(1)));
     assert_send(temporaries(1, &Mutex::new(Duration::ZERO)));
 }

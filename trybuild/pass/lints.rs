@@ -1,7 +1,7 @@
 //! The lints that people turn on see nothing of ours.
 #![deny(warnings, unused, unreachable_pub, unused_qualifications, let_underscore_drop, single_use_lifetimes)]
 #![deny(unused_results, unused_lifetimes, trivial_casts, elided_lifetimes_in_paths, missing_docs)]
-#![deny(future_incompatible, rust_2018_idioms, unsafe_code)]
+#![deny(rust_2018_idioms, unsafe_code)]
 
 use std::fmt::Display;
 
@@ -30,7 +30,8 @@ pub async fn expected_parameter(#[expect(unused_variables)] unused: u64) -> Resu
     Ok(())
 }
 
-fn main() {
+/// Makes them used.
+pub fn main() {
     drop(used(1, String::new(), Vec::new()));
     drop(expected(1));
     drop(expected_parameter(1));

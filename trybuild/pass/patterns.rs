@@ -1,4 +1,4 @@
-//! Arguments bound by any pattern, mutable ones, those with attributes, `impl Trait`.
+//! Arguments bound by any pattern.
 #![deny(warnings)]
 
 use redis_lock::{Error, redis_lock};
@@ -29,32 +29,7 @@ async fn patterns(
     Ok(b.len() + renamed.len() + second.len() + owned.len() + whole.y.len())
 }
 
-#[redis_lock(key = "a")]
-async fn attributes(
-    #[allow(unused_variables)] allowed: u8,
-    #[cfg(any())] gone: Gone,
-    #[cfg(all())] there: u8,
-    #[allow(unused_mut)] mut needless: u8,
-) -> Result<u8, Error> {
-    Ok(there + needless)
-}
-
-#[redis_lock(key = "call:<name>")]
-async fn callback(
-    name: impl Into<String> + std::fmt::Display,
-    call: impl AsyncFnOnce(String) -> u8,
-    mut each: impl FnMut(&str),
-) -> Result<u8, Error> {
-    each("a");
-    Ok(call(name.into()).await)
-}
-
-#[redis_lock(key = "a")]
-async fn only_in_a_format_string(name: String) -> Result<String, Error> {
-    Ok(format!("{name}"))
-}
-
-fn main() {
+pub fn main() {
     let point = || Point { x: 1, y: Vec::new() };
     let _ = patterns(
         (1, Vec::new()),
@@ -68,7 +43,4 @@ fn main() {
         String::new(),
         Vec::new(),
     );
-    let _ = attributes(1, 2, 3);
-    let _ = callback("a", async |_| 1, |_| ());
-    let _ = only_in_a_format_string(String::new());
 }

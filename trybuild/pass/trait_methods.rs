@@ -1,9 +1,11 @@
-//! Methods of traits: implementations, default bodies, and a refined `impl Future`.
+//! Methods of traits: in implementations, refined from `impl Future`, and as default bodies.
 #![deny(warnings)]
+
+use std::future::Future;
 
 use redis_lock::{Error, redis_lock};
 
-trait Till {
+pub trait Till {
     type Coin: Send;
 
     fn open(&self, id: u64) -> impl Future<Output = Result<u64, Error>> + Send;
@@ -18,6 +20,14 @@ trait Till {
         Vec<Self::Coin>: std::fmt::Display,
     {
         Ok(of.len())
+    }
+
+    #[redis_lock(key = "look:<id>")]
+    fn look(&self, id: u64) -> impl Future<Output = Result<u64, Error>> + Send
+    where
+        Self: Sync,
+    {
+        async move { Ok(id) }
     }
 }
 
@@ -39,8 +49,7 @@ impl Till for Drawer {
     }
 }
 
-fn main() {
+pub fn main() {
     let drawer = Drawer { name: String::new() };
-    drop(drawer.open(1));
-    drop(drawer.close(1));
+    drop((drawer.open(1), drawer.close(1), drawer.look(1)));
 }
