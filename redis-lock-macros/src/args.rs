@@ -84,7 +84,7 @@ impl Args {
         let mut args = Self::default();
         let options = |input: ParseStream| {
             while !input.is_empty() {
-                let mut option = args.parse_option(input);
+                let mut option = args.parse_option(input, mistakes);
                 if option.is_ok() && !input.is_empty() && !input.peek(Token![,]) {
                     option = Err(input.error("expected `,` between the options"));
                 }
@@ -105,7 +105,7 @@ impl Args {
         self.given.iter().any(|given| given == option)
     }
 
-    fn parse_option(&mut self, input: ParseStream) -> Result<()> {
+    fn parse_option(&mut self, input: ParseStream, mistakes: &mut Mistakes) -> Result<()> {
         if input.peek(Lit) {
             self.given.push("key".to_owned());
             return Err(without_name(&input.parse()?));
@@ -138,7 +138,7 @@ impl Args {
             _ => {
                 let value = values::ungroup(input.parse()?);
                 match option.as_str() {
-                    "key" => self.keys = Some(values::keys(value)?),
+                    "key" => self.keys = values::keys(value, mistakes),
                     "mode" => options.mode = values::mode(&value)?,
                     "wait" => options.wait = Some(values::wait(value)?),
                     "ttl" => options.ttl = Some(values::ttl(value)?),

@@ -272,7 +272,7 @@ fn captures(locked: &mut Locked) -> TokenStream {
         } else {
             rebound.push(position);
             let lints = attrs.iter().filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
-            quote_spanned!(site=> #(#conditions)* #(#lints)* let #ident = #ident;)
+            quote_spanned!(site=> #(#conditions)* #(#lints)* #[allow(clippy::shadow_same)] let #ident = #ident;)
         });
     }
     for position in rebound {
@@ -310,8 +310,12 @@ mod tests {
 
     /// Compares what both look like once formatted.
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "`quote!` makes values, and is easier to read without a `&`"
+    )]
     fn assert_expands(args: TokenStream, item: TokenStream, expected: &str) {
-        let expansion = syn::parse2(crate::lock(args, item)).expect("an item");
+        let expansion = syn::parse2(crate::lock(args, &item)).expect("an item");
         let expected = syn::parse_str(expected).expect("an item");
         let expansion = prettyplease::unparse(&expansion);
         assert_eq!(expansion, prettyplease::unparse(&expected), "\n{expansion}");
@@ -399,6 +403,7 @@ mod tests {
                         }
                         #[cfg(unix)]
                         #[expect(unused_variables)]
+                        #[allow(clippy::shadow_same)]
                         let id = id;
                         let _ = &self;
                         let lock = locks::__private::held();
@@ -494,6 +499,7 @@ mod tests {
             ),
             r#"
             ::core::compile_error! { "a lease of no time holds nothing: write `ttl = \"30s\"`" }
+            #[allow(unused_variables)]
             async fn ship() -> Alias { Ok(()) }
             "#,
         );

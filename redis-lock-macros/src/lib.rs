@@ -11,6 +11,7 @@ mod template;
 mod values;
 
 use proc_macro2::TokenStream;
+use quote::quote;
 
 use crate::args::Args;
 use crate::mistakes::Mistakes;
@@ -164,18 +165,25 @@ pub fn redis_lock(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    lock(args.into(), item.into()).into()
+    lock(args.into(), &item.into()).into()
 }
 
 /// Parse, check, expand. With a mistake in it the function is left as it is, below the mistakes: if it were gone,
 /// everything that calls it would be reported as well.
-fn lock(args: TokenStream, item: TokenStream) -> TokenStream {
+fn lock(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut mistakes = Mistakes::default();
     let args = Args::parse(args, &mut mistakes);
     let function = mistakes.ok(syn::parse2(item.clone()));
+    // An argument that only a wrong key or option names is no second mistake.
+    let lints = function
+        .is_some()
+        .then(|| quote!(#[allow(unused_variables)]));
     let locked = function.and_then(|function| check::check(args, function, &mut mistakes));
     match mistakes.into_result() {
         Ok(()) => locked.map(expand::expand).unwrap_or_default(),
-        Err(error) => error.into_compile_error().into_iter().chain(item).collect(),
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#error #lints #item)
+        }
     }
 }

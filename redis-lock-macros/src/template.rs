@@ -188,6 +188,8 @@ fn step(name: &str, span: Span) -> Option<Step> {
         None => (name, false),
     };
     let word = name.strip_prefix("r#").unwrap_or(name);
+    // As what a macro made: or the compiler would offer another field in place of the whole key.
+    let span = Span::mixed_site().located_at(span);
     if is_identifier(word) && !matches!(word, "self" | "Self" | "super" | "crate") {
         let word = Ident::new_raw(word, span);
         return Some(if is_call {

@@ -9,35 +9,32 @@ use syn::{Error, Expr, ExprLit, Lit, LitBool, LitStr, Path, Result, Token};
 
 use crate::args::{Key, Keys, Mode, Time, Wait};
 use crate::duration;
+use crate::mistakes::Mistakes;
 use crate::template::Template;
 
-pub(crate) fn keys(value: Expr) -> Result<Keys<Key>> {
+/// Those of a list that are right, also beside others that are not.
+pub(crate) fn keys(value: Expr, mistakes: &mut Mistakes) -> Option<Keys<Key>> {
     let array = match value {
         Expr::Array(array) if array.attrs.is_empty() => array,
         Expr::Repeat(_) => {
-            return Err(Error::new_spanned(
+            mistakes.push(Error::new_spanned(
                 value,
                 "a list of keys names each of them: write `key = [\"account:<from>\", \"account:<to>\"]`",
             ));
+            return None;
         }
-        value => return key(value).map(Keys::One),
+        value => return mistakes.ok(key(value)).map(Keys::One),
     };
     if array.elems.is_empty() {
-        return Err(Error::new_spanned(
+        mistakes.push(Error::new_spanned(
             array,
             "the list of keys is empty: name what is locked, as in `key = [\"account:<from>\", \"account:<to>\"]`",
         ));
+        return None;
     }
-    let mut keys = Vec::new();
-    let mut mistakes: Option<Error> = None;
-    for value in array.elems {
-        match (key(ungroup(value)), &mut mistakes) {
-            (Ok(key), _) => keys.push(key),
-            (Err(mistake), Some(mistakes)) => mistakes.combine(mistake),
-            (Err(mistake), None) => mistakes = Some(mistake),
-        }
-    }
-    mistakes.map_or(Ok(Keys::All(keys)), Err)
+    let keys = array.elems.into_iter();
+    let keys = keys.filter_map(|value| mistakes.ok(key(ungroup(value))));
+    Some(Keys::All(keys.collect()))
 }
 
 fn key(value: Expr) -> Result<Key> {
@@ -186,7 +183,7 @@ pub(crate) fn guard(input: ParseStream) -> Result<Ident> {
     if let (Ok(name), true) = (input.parse::<Ident>(), at_end(input)) {
         return Ok(name);
     }
-    let message = match value.parse::<LitStr>() {
+    let message = match value.fork().parse::<LitStr>() {
         Ok(name) if syn::parse_str::<Ident>(&name.value()).is_ok() => {
             format!(
                 "the name of the guard is no string: write `guard = {}`",

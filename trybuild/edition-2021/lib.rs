@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn nothing_is_left_out() {
-        let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../pass")).expect("a folder");
+        let files =
+            fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../pass")).expect("a folder");
         for file in files {
             let name = file.expect("a file").file_name();
             let path = format!("#[path = \"../pass/{}\"]", name.display());

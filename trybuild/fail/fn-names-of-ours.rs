@@ -4,7 +4,7 @@ use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "order:<id>")]
 async fn ship(id: u64) -> Result<u64, Error> {
-    let _ = (key, options, returned);
+    let _ = (keys, options, returned);
     Ok(id)
 }
 

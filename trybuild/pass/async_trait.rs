@@ -7,13 +7,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 #[async_trait]
 trait Till: Send + Sync {
     async fn open(&self, id: u64) -> Result<u64, Error>;
 
-    async fn close<'a>(&'a mut self, name: &'a str, owned: String) -> Result<(&'a str, String), Error>;
+    async fn close<'a>(
+        &'a mut self,
+        name: &'a str,
+        owned: String,
+    ) -> Result<(&'a str, String), Error>;
 
     #[redis_lock(key = "count:<of>", guard = lock)]
     async fn count(&self, of: u64) -> Result<u64, Error> {
@@ -36,7 +40,11 @@ impl<T: Display + Send + Sync> Till for Drawer<T> {
     }
 
     #[redis_lock(key = ["drawer:<self.name>", format!("drawer:{name}")], wait = "1s")]
-    async fn close<'a>(&'a mut self, name: &'a str, owned: String) -> Result<(&'a str, String), Error> {
+    async fn close<'a>(
+        &'a mut self,
+        name: &'a str,
+        owned: String,
+    ) -> Result<(&'a str, String), Error> {
         Ok((name, owned))
     }
 }

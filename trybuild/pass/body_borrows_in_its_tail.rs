@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 #[redis_lock(key = "a")]
 async fn of_an_argument(cell: RefCell<String>) -> Result<usize, Error> {
@@ -25,5 +25,9 @@ async fn of_the_guard() -> Result<usize, Error> {
 }
 
 pub fn main() {
-    let _ = (of_an_argument(RefCell::default()), of_an_argument_and_the_guard(Mutex::default()), of_the_guard());
+    let _ = (
+        of_an_argument(RefCell::default()),
+        of_an_argument_and_the_guard(Mutex::default()),
+        of_the_guard(),
+    );
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{Error, Locker, redis_lock};
+use redis_lock::{redis_lock, Error, Locker};
 
 const LONG: Duration = Duration::from_secs(30);
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 #[redis_lock(key = "a:<id>")]
 fn opaque(id: u64) -> impl Future<Output = Result<u64, Error>> + Send {
@@ -12,7 +12,10 @@ fn opaque(id: u64) -> impl Future<Output = Result<u64, Error>> + Send {
 }
 
 #[redis_lock(key = "a:<id>", guard = lock)]
-fn boxed<'a>(id: u64, name: &'a str) -> Pin<Box<dyn Future<Output = Result<(u64, &'a str), Error>> + Send + 'a>> {
+fn boxed<'a>(
+    id: u64,
+    name: &'a str,
+) -> Pin<Box<dyn Future<Output = Result<(u64, &'a str), Error>> + Send + 'a>> {
     Box::pin(async move {
         if id == 0 {
             return Ok((lock.token(), name));
@@ -36,5 +39,10 @@ impl Shop {
 }
 
 pub fn main() {
-    drop((opaque(1), boxed(1, "a"), without_arguments(), Shop(1).method(String::new())));
+    drop((
+        opaque(1),
+        boxed(1, "a"),
+        without_arguments(),
+        Shop(1).method(String::new()),
+    ));
 }

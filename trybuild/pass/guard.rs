@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{Error, Held, Key, Mode, redis_lock};
+use redis_lock::{redis_lock, Error, Held, Key, Mode};
 
 #[redis_lock(key = "order:<id>", guard = lock)]
 async fn everything(id: u64) -> Result<u64, Error> {
@@ -50,5 +50,12 @@ fn assert_send(_: impl Send) {}
 
 pub fn main() {
     assert_send(everything(1));
-    let _ = (sent_on(1), ignored(), raw(), returned(), named_as_ours(), shadowed(1));
+    let _ = (
+        sent_on(1),
+        ignored(),
+        raw(),
+        returned(),
+        named_as_ours(),
+        shadowed(1),
+    );
 }

@@ -83,7 +83,9 @@ async fn every_option(
 #[locked(key = "<error>", guard = keys, map_err = |options| options)]
 fn future(
     error: &::core::primitive::str,
-) -> ::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = Output<::core::primitive::u64>> + '_>> {
+) -> ::core::pin::Pin<
+    ::std::boxed::Box<dyn ::core::future::Future<Output = Output<::core::primitive::u64>> + '_>,
+> {
     ::std::boxed::Box::pin(async move { Output::Ok(keys.token()) })
 }
 

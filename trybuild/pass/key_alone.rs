@@ -1,7 +1,7 @@
 //! A key is all that has to be given.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 #[redis_lock(key = "orders")]
 async fn free() -> Result<(), Error> {
@@ -9,7 +9,7 @@ async fn free() -> Result<(), Error> {
 }
 
 /// Docs and visibility stay.
-#[redis_lock(key = "orders",)]
+#[redis_lock(key = "orders")]
 pub async fn public() -> Result<u64, Error> {
     Ok(1)
 }

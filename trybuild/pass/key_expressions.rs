@@ -1,7 +1,7 @@
 //! Keys as expressions: texts, borrows, a `Key`, of arguments and of nothing.
 #![deny(warnings)]
 
-use redis_lock::{Error, Key, redis_lock};
+use redis_lock::{redis_lock, Error, Key};
 
 const CONSTANT: &str = "orders";
 
@@ -36,5 +36,12 @@ async fn branches(id: u64) -> Result<(), Error> {
 }
 
 pub fn main() {
-    let _ = (string(1), str("a"), borrow(String::new()), key(), constant(), branches(1));
+    let _ = (
+        string(1),
+        str("a"),
+        borrow(String::new()),
+        key(),
+        constant(),
+        branches(1),
+    );
 }

@@ -1,7 +1,7 @@
 //! Fields in a key, by name and by number.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 struct Order {
     id: u64,
@@ -23,7 +23,10 @@ async fn tuples(nested: ((u8, (u8,)),)) -> Result<(), Error> {
 }
 
 pub fn main() {
-    let order = Order { id: 1, route: (String::new(), Stop { city: "a" }) };
+    let order = Order {
+        id: 1,
+        route: (String::new(), Stop { city: "a" }),
+    };
     let _ = fields(&order);
     let _ = tuples(((1, (2,)),));
 }

@@ -1,7 +1,7 @@
 //! Methods without arguments in a key, also of `self` and of fields.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 struct Order {
     lines: Vec<u64>,
@@ -40,7 +40,10 @@ async fn lengths(order: Order, name: String) -> Result<(Order, String), Error> {
 }
 
 pub fn main() {
-    let mut order = Order { lines: Vec::new(), customer: Customer { id: 1 } };
+    let mut order = Order {
+        lines: Vec::new(),
+        customer: Customer { id: 1 },
+    };
     drop(order.ship());
     let _ = lengths(order, String::new());
 }

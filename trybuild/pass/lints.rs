@@ -1,11 +1,24 @@
 //! The lints that people turn on see nothing of ours.
-#![deny(warnings, unused, unreachable_pub, unused_qualifications, let_underscore_drop, single_use_lifetimes)]
-#![deny(unused_results, unused_lifetimes, trivial_casts, elided_lifetimes_in_paths, missing_docs)]
+#![deny(
+    warnings,
+    unused,
+    unreachable_pub,
+    unused_qualifications,
+    let_underscore_drop,
+    single_use_lifetimes
+)]
+#![deny(
+    unused_results,
+    unused_lifetimes,
+    trivial_casts,
+    elided_lifetimes_in_paths,
+    missing_docs
+)]
 #![deny(rust_2018_idioms, unsafe_code)]
 
 use std::fmt::Display;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 /// Everything is used.
 #[redis_lock(key = "order:<id>", wait = "1s", ttl = "1s")]

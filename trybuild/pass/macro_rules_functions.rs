@@ -1,7 +1,7 @@
 //! Functions made by `macro_rules!`: keys, options and types of the macro or of its caller.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 macro_rules! all_ours {
     ($name:ident) => {
@@ -55,5 +55,11 @@ everything!(
 boxed!(std::pin::Pin<Box<dyn std::future::Future<Output = Result<u64, Error>>>>);
 
 pub fn main() {
-    let _ = (ours(1), caller(1), through_two_macros(1), everything(1), boxed(1));
+    let _ = (
+        ours(1),
+        caller(1),
+        through_two_macros(1),
+        everything(1),
+        boxed(1),
+    );
 }

@@ -1,7 +1,7 @@
 //! Methods made by `macro_rules!`, with the `self` of the macro or of its caller.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 macro_rules! method {
     ($($self:ident)?; $key:literal) => {

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 #[redis_lock(key = "job", wait = "0s", on_contended = Ok(()))]
 async fn skipped() -> Result<(), Error> {
@@ -36,5 +36,12 @@ async fn diverges() -> Result<u64, Error> {
 }
 
 pub fn main() {
-    let _ = (skipped(), block(), early(), fallible(), coerced(), diverges());
+    let _ = (
+        skipped(),
+        block(),
+        early(),
+        fallible(),
+        coerced(),
+        diverges(),
+    );
 }

@@ -3,7 +3,7 @@
 
 use std::error::Error as StdError;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 type Alias<T = ()> = Result<T, Box<dyn StdError + Send + Sync>>;
 

@@ -1,7 +1,7 @@
 //! Arguments bound by any pattern.
 #![deny(warnings)]
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 struct Point {
     x: u8,
@@ -30,7 +30,10 @@ async fn patterns(
 }
 
 pub fn main() {
-    let point = || Point { x: 1, y: Vec::new() };
+    let point = || Point {
+        x: 1,
+        y: Vec::new(),
+    };
     let _ = patterns(
         (1, Vec::new()),
         point(),

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use redis_lock::{Error, redis_lock};
+use redis_lock::{redis_lock, Error};
 
 pub trait Till {
     type Coin: Send;
@@ -50,6 +50,8 @@ impl Till for Drawer {
 }
 
 pub fn main() {
-    let drawer = Drawer { name: String::new() };
+    let drawer = Drawer {
+        name: String::new(),
+    };
     drop((drawer.open(1), drawer.close(1), drawer.look(1)));
 }

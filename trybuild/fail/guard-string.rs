@@ -1,0 +1,10 @@
+//! A name has no quotes.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", guard = "lock")]
+async fn ship(id: u64) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

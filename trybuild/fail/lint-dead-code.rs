@@ -1,0 +1,12 @@
+//! A function that nobody calls.
+
+#![deny(dead_code)]
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>")]
+async fn ship(id: u64) -> Result<(), Error> {
+    Ok(())
+}
+
+fn main() {}

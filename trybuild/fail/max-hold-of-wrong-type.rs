@@ -1,0 +1,10 @@
+//! A type error is shown in the expression.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order", max_hold = id)]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}
