@@ -144,7 +144,7 @@ impl Shop {
     }
 }
 
-#[redis_lock(key = "shop", locker = locker.wait(Duration::ZERO))]
+#[redis_lock(key = "shop", locker = locker.clone().wait(Duration::ZERO))]
 async fn open(locker: Locker) -> Result<Locker, Error> {
     Ok(locker)
 }

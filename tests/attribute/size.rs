@@ -1,5 +1,10 @@
 //! What an annotated function costs in the size of its future.
 
+#![expect(
+    clippy::large_types_passed_by_value,
+    reason = "it is their size that is measured"
+)]
+
 use std::future::ready;
 
 use redis_lock::{Error, redis_lock};
