@@ -16,7 +16,7 @@ use quote::quote;
 use crate::args::Args;
 use crate::mistakes::Mistakes;
 
-/// Runs an `async fn`, free or a method, under a lock in Redis.
+/// Runs an `async fn`, free or a method, under a lock in Redis, or under several.
 ///
 /// ```
 /// use redis_lock::{Error, redis_lock};
@@ -35,22 +35,30 @@ use crate::mistakes::Mistakes;
 /// ```
 ///
 /// When the function is called, nothing happens yet; when its future is polled, it makes the key, waits for the lock,
-/// runs the body, gives the lock back and returns what the body returned. The lock is taken with the locker in scope:
-/// that of `redis_lock::with_locker`, else that of `redis_lock::init`.
+/// runs the body, gives the lock back and returns what the body returned. The lock is taken with `locker`, else with the
+/// one in scope: that of `redis_lock::with_locker`, else that of `redis_lock::init`.
 ///
 /// # Options
 ///
 /// | option | value | if not given |
 /// | --- | --- | --- |
-/// | `key` | what is locked: a string with places for arguments, or an expression that is `Into<Key>` | must be given |
+/// | `key` | what is locked: a string with [places](#keys) for arguments, an expression that is `Into<Key>`, or a [list](#several-keys) of these | must be given |
 /// | `mode` | `"r"` or `"read"`: together with other readers; `"w"` or `"write"`: alone | `"w"`, as exclusive is always safe |
 /// | `wait` | how long to queue: a length of time, `"forever"`, or an expression that is `Into<Wait>`; `"0s"` is one try | the locker's |
 /// | `ttl` | the lease, which is how long others are blocked if this process dies: a length of time, or an expression of type `Duration` | the locker's |
+/// | `max_hold` | how long the lock is held at most, after which the body is stopped: as `ttl` | the locker's |
+/// | `auto_extend` | `true`: the lease is extended for as long as the body runs; `false`: it ends after `ttl` | the locker's |
+/// | `on_contended` | an expression, evaluated *instead of the body* when the lock was not had in time | an [error](#errors) |
+/// | `map_err` | what makes the function's error of the lock's: a function, a variant, a closure | `From<redis_lock::Error>` |
+/// | `guard` | a name, by which the [body knows its lock](#the-lock-in-the-body) | |
+/// | `locker` | an expression that is a `Locker`, or a reference to one | the one in scope |
+/// | `crate` | the path of this crate, where it is not `::redis_lock` | `::redis_lock` |
 ///
 /// A length of time is a string of whole numbers with units, the longer unit first: `"500ms"`, `"30s"`, `"1m30s"`, `"1h"`.
 ///
-/// Expressions may use the arguments; they are evaluated once, in the order `key`, `wait`, `ttl`, before the wait. The
-/// body gets every argument, so they have to borrow or clone what is not `Copy`.
+/// Expressions may use the arguments; those of `key`, `wait`, `ttl`, `max_hold` and `locker` are evaluated once, in this
+/// order, before the wait. The body gets every argument, so they have to borrow or clone what is not `Copy`. What
+/// `on_contended` and `map_err` use of them has to be `Copy`, as the body owns the rest.
 ///
 /// ## Keys
 ///
@@ -58,20 +66,22 @@ use crate::mistakes::Mistakes;
 /// | --- | --- |
 /// | `<id>` | the argument `id`, or a const parameter, as [`Display`](std::fmt::Display) shows it |
 /// | `<order.id>`, `<pair.0>`, `<self.name>` | a field, as deep as need be |
+/// | `<order.customer().id>`, `<name.len()>` | what a method without arguments returns |
+/// | `<id:04>`, `<id:?>` | the same as [`format!`] shows it with `{:04}` and `{:?}` |
 /// | `<<` and `>>` | the characters `<` and `>` |
 /// | everything else | itself; braces too, which mark the hash tag of a Redis Cluster: `"{<customer>}:order:<id>"` |
 ///
 /// Any name that an argument's pattern binds will do. Two sets of arguments that give the same text give the same lock:
-/// with strings in a key, `"<a>:<b>"` is the same for `("x:y", "z")` and `("x", "y:z")`.
+/// with strings in a key, `"<a>:<b>"` is the same for `("x:y", "z")` and `("x", "y:z")`; `<a:?>` puts them in quotes.
 ///
 /// ```
-/// # use redis_lock::{Error, redis_lock};
+/// # use redis_lock::{Error, Locker, redis_lock};
 /// # use std::time::Duration;
-/// # struct Shop { name: String, limit: Duration }
+/// # struct Shop { name: String, limit: Duration, locker: Locker }
 /// # struct Order { id: u64, lines: Vec<(u32, u64)> }
 /// # mod names { pub fn of_month(day: u32) -> String { day.to_string() } }
 /// impl Shop {
-///     #[redis_lock(key = "shop:<self.name>:<order.id>", wait = self.limit, ttl = "30s")]
+///     #[redis_lock(key = "shop:<self.name>:<order.id:08>", wait = self.limit, ttl = "30s", locker = self.locker)]
 ///     async fn ship(&self, order: &mut Order) -> Result<(), Error> {
 ///         order.lines.clear();
 ///         Ok(())
@@ -85,11 +95,48 @@ use crate::mistakes::Mistakes;
 /// }
 /// ```
 ///
+/// ## Several keys
+///
+/// A list of keys locks them all, in one mode; the body runs when the last one is had. They are taken in an order of
+/// their own, whatever the order they are written in, so that functions that name the same keys do not wait for each
+/// other for ever. A key that is there twice is taken once. `wait` is for all of them together.
+///
+/// ```
+/// # use redis_lock::{Error, redis_lock};
+/// # async fn book(account: u64, amount: i64, token: u64) {}
+/// #[redis_lock(key = ["account:<from>", "account:<to>"], guard = locks)]
+/// async fn transfer(from: u64, to: u64, amount: i64) -> Result<(), Error> {
+///     for (account, amount) in [(from, -amount), (to, amount)] {
+///         if let Some(lock) = locks.get(&format!("account:{account}")) {
+///             book(account, amount, lock.token()).await;
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// ## The lock in the body
+///
+/// `guard = lock` binds a handle to that name: a `redis_lock::Held` with the lock's `key()`, `mode()` and fencing
+/// `token()`, and with `is_lost()`, `valid_for()` and `lost()`; for a list of keys a `redis_lock::HeldAll`, which finds
+/// each by its key. It is owned and cheap to clone, and can be sent to other tasks; it does not keep the lock.
+///
+/// ```
+/// # use redis_lock::{Error, redis_lock};
+/// # async fn execute(sql: &str, params: &[&u64]) {}
+/// #[redis_lock(key = "order:<id>", guard = lock)]
+/// async fn ship(id: u64) -> Result<(), Error> {
+///     // Who was paused until its lock was somebody else's cannot overwrite what that one wrote.
+///     execute("UPDATE orders SET shipped = true, token = $1 WHERE id = $2 AND token < $1", &[&lock.token(), &id]).await;
+///     Ok(())
+/// }
+/// ```
+///
 /// # Errors
 ///
-/// The function returns a `Result`, by whatever alias, and its error type is `From<redis_lock::Error>`: that is how it
-/// says that the lock was not had in time, that Redis could not be reached, or that the lock was lost. When it is lost
-/// the body is stopped at its next await. What the body itself returns is passed on as it is.
+/// The function returns a `Result`, by whatever alias, and its error type is `From<redis_lock::Error>`, or `map_err` makes
+/// it: that is how it says that the lock was not had in time, that Redis could not be reached, or that the lock was lost.
+/// When it is lost the body is stopped at its next await. What the body itself returns is passed on as it is.
 ///
 /// ```no_run
 /// use redis_lock::redis_lock;
@@ -107,6 +154,29 @@ use crate::mistakes::Mistakes;
 ///     Err(error) => println!("failed: {error}"),
 /// }
 /// # }
+/// ```
+///
+/// With `on_contended`, a lock that others have is no error; everything else still is:
+///
+/// ```
+/// use redis_lock::{Error, redis_lock};
+///
+/// // Started by every instance at the same time; the first one does it.
+/// #[redis_lock(key = "job:report", wait = "0s", on_contended = Ok(()))]
+/// async fn report() -> Result<(), Error> {
+///     Ok(())
+/// }
+///
+/// #[derive(Debug)]
+/// enum JobError {
+///     Busy,
+///     Lock(Error),
+/// }
+///
+/// #[redis_lock(key = "job:import", on_contended = Err(JobError::Busy), map_err = JobError::Lock)]
+/// async fn import() -> Result<(), JobError> {
+///     Ok(())
+/// }
 /// ```
 ///
 /// A function without a `Result` has no way to say so:
@@ -130,7 +200,8 @@ use crate::mistakes::Mistakes;
 /// # Cancel safety
 ///
 /// The future may be dropped at any await. While it waits for the lock, it then leaves the queue; while the body runs,
-/// the body is dropped and the lock given back in the background. The same holds for a panic in the body.
+/// the body is dropped and the lock given back in the background. The same holds for a panic in the body. Of several
+/// locks, those that it had already are given back as well.
 ///
 /// # Expands to
 ///
@@ -138,12 +209,15 @@ use crate::mistakes::Mistakes;
 ///
 /// ```text
 /// async fn ship(id: u64) -> Result<(), Error> {
-///     let key = Key::from(format!("order:{}", id));
-///     let options = the mode, wait and ttl;
-///     run(options, key, async move {
+///     let keys = [Key::from(format!("order:{}", id))];
+///     let options = the mode, wait, ttl, max_hold, auto_extend and locker;
+///     run(options, keys, async move {
 ///         let _ = &id;                    // the arguments, the last one first
+///         let lock = held();              // guard = lock
 ///         { the body }
-///     }, |error| Err(From::from(error)))
+///     }, |error| {
+///         if error.is_contended() { on_contended } else { Err(map_err(error)) }
+///     })
 ///     .await
 /// }
 /// ```
@@ -153,12 +227,20 @@ use crate::mistakes::Mistakes;
 ///   lock is given back: a transaction passed by value ends inside its lock. Only what no name is bound to outlives it:
 ///   an argument `_`, and one of which `ref` takes a part.
 /// - The future is `Send` if it would be without the attribute.
+/// - A function that returns a future may have the attribute if one `async` block is all that its body is:
+///   `-> impl Future<Output = R> { async move { … } }`, `-> Pin<Box<dyn Future<Output = R>>> { Box::pin(async move { … }) }`.
+///   The lock then is around what stands in the block, and the key is made there, at the first poll.
 ///
 /// # Other attributes
 ///
+/// Attributes are expanded from the top down, and each one wraps what those above it have made.
+///
 /// - `#[tokio::main]`, `#[tokio::test]` and the like turn an `async fn` into a plain one: put `#[redis_lock]` above them.
-/// - `#[tracing::instrument]` may stand above, and its span includes the wait; or below, and it is the body's alone.
-/// - `#[redis_lock]` itself may stand there more than once: the upper lock is taken first and given back last.
+/// - `#[tracing::instrument]` may stand above, and its span is the body's alone; or below, and it includes the wait.
+/// - `#[redis_lock]` itself may stand there more than once: the lowest lock is taken first and given back last. To take
+///   several without a thought for their order, write a list of keys.
+/// - `#[async_trait]` goes on the trait and on the `impl`, `#[redis_lock]` on methods inside. Arguments that are patterns
+///   have no names there that a key could use.
 /// - On a trait's method it needs a body; otherwise it goes on the implementations.
 #[proc_macro_attribute]
 pub fn redis_lock(
