@@ -174,20 +174,25 @@ async fn its_own_locker_keeps_its_options() {
     holder.unlock().await.expect("unlocked");
 }
 
+/// Would not be noticed if `::redis_lock` were meant in spite of it.
 mod facade {
-    pub(super) mod locks {
-        pub(in super::super) use ::redis_lock::*;
+    pub(super) mod __private {
+        pub(in super::super) use ::redis_lock::__private::*;
+
+        pub(in super::super) fn held() -> &'static str {
+            "by the facade"
+        }
     }
 }
 
-#[facade::locks::redis_lock(key = "facade", crate = facade::locks, guard = lock)]
-async fn by_another_path() -> Result<String, Error> {
-    Ok(lock.key().to_string())
+#[redis_lock(key = "facade", crate = facade, guard = lock)]
+async fn by_another_path() -> Result<&'static str, Error> {
+    Ok(lock)
 }
 
 #[tokio::test]
 async fn the_crate_is_found_by_its_path() {
     let (_server, locker) = start().await;
-    let key = with_locker(locker, by_another_path()).await;
-    assert!(matches!(key.as_deref(), Ok("facade")), "{key:?}");
+    let lock = with_locker(locker, by_another_path()).await;
+    assert!(matches!(lock, Ok("by the facade")), "{lock:?}");
 }
