@@ -29,7 +29,7 @@ use crate::{
 /// writers cannot starve a reader. `try_*` never passes anybody in line.
 ///
 /// A guard is not re-entrant: whoever asks for a lock that it holds already waits for itself, and gets
-/// [`Error::Contended`]. What runs under [`lock_exec`](Locker::lock_exec#nesting) or the attribute is.
+/// [`Error::Contended`]. What runs under [`lock_exec`](Locker::lock_exec) or the attribute is.
 ///
 /// # Options
 ///
