@@ -183,6 +183,55 @@ async fn a_command_that_arrives_after_its_caller_has_left() {
     nothing_is_left(&server).await;
 }
 
+/// Longer than a command is waited for, so that it is sent again, over a new connection.
+const VERY_LATE: Duration = Duration::from_secs(3);
+
+/// The first command comes late: the lock that the second one took has been given back by then.
+#[tokio::test]
+async fn a_command_that_arrives_after_the_lock_was_given_back() {
+    for dropped in [false, true] {
+        let (server, proxy, locker) = scene().await;
+        proxy.delay_next_request("EVALSHA", VERY_LATE);
+        let guard = locker.write("x").await.expect("the second command");
+        if dropped {
+            drop(guard);
+        } else {
+            guard.unlock().await.expect("still held");
+        }
+        nothing_is_left(&server).await;
+        eventually(SOON, "the first command arrives", async || {
+            !server.keys().await.is_empty()
+        })
+        .await;
+        nothing_is_left(&server).await;
+    }
+}
+
+/// The same when the second command, the last one, says that somebody else holds the lock.
+#[tokio::test]
+async fn a_command_that_arrives_after_its_caller_was_told_of_others() {
+    let (server, proxy, locker) = scene().await;
+    let holder = crate::stage::locker(&server.url())
+        .await
+        .write("x")
+        .await
+        .unwrap();
+    proxy.delay_next_request("EVALSHA", VERY_LATE);
+    let error = locker
+        .wait(Duration::from_secs(1))
+        .write("x")
+        .await
+        .unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    holder.unlock().await.unwrap();
+    nothing_is_left(&server).await;
+    eventually(SOON, "the first command arrives", async || {
+        !server.keys().await.is_empty()
+    })
+    .await;
+    nothing_is_left(&server).await;
+}
+
 /// A thousand acquisitions, dropped at a moment that chance decides: while they ask, stand in line, have just been
 /// granted, or hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

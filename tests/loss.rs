@@ -47,6 +47,59 @@ async fn a_server_that_comes_back_empty() {
     victims.are_told_before_their_deadline().await;
 }
 
+/// What is good for is counted from before a renewal is sent, as it is with the acquisition.
+#[tokio::test]
+async fn a_renewal_whose_answer_is_late() {
+    // Twice that, for a server that does not know the script yet, is less than an answer is waited for.
+    const DELAY: Duration = Duration::from_millis(600);
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let guard = connect(&proxy.url())
+        .await
+        .ttl(LONG)
+        .write(unique_key())
+        .await
+        .unwrap();
+    proxy.delay_replies(DELAY);
+    let mut before = guard.valid_for();
+    eventually(SOON, "it is renewed", async || {
+        let now = guard.valid_for();
+        std::mem::replace(&mut before, now) < now
+    })
+    .await;
+    assert!(
+        before + DELAY < LONG,
+        "{before:?} of {LONG:?}, though the answer took {DELAY:?}"
+    );
+    proxy.delay_replies(Duration::ZERO);
+    guard.unlock().await.unwrap();
+}
+
+/// A lock that was lost without its holder's knowledge: what it writes comes with too small a token.
+#[tokio::test]
+async fn a_late_write_is_refused_by_its_token() {
+    let server = Server::start().await;
+    let mut row = 0;
+    // UPDATE … SET token = $1 WHERE token < $1
+    let mut update = |token: u64| {
+        let accepted = row < token;
+        row = row.max(token);
+        accepted
+    };
+    let key = unique_key();
+    let locker = connect(&server.url()).await.ttl(LONG);
+    let paused = locker.write(&key).await.unwrap();
+    delete_all(&server).await;
+    let successor = locker.write(&key).await.unwrap();
+    assert!(update(successor.token()));
+    assert!(!paused.is_lost(), "it does not know yet");
+    assert!(
+        !update(paused.token()),
+        "it has overwritten what its successor wrote"
+    );
+    successor.unlock().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_lock_that_somebody_else_took() {
     let server = Server::start().await;

@@ -7,6 +7,7 @@ mod cluster;
 mod cost;
 mod crash;
 mod drop;
+mod engine;
 mod exec;
 mod failover;
 mod fairness;

@@ -263,10 +263,6 @@ async fn two_thousand_locks_are_kept_by_one_thread() {
     while Instant::now() < end {
         // Other tests may run in the same process.
         assert!(threads() < before + 200, "a thread for each lock");
-        let tasks = tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks();
-        assert!(tasks < 50, "a task for each lock: {tasks}");
         let lost = guards.iter().filter(|guard| guard.is_lost()).count();
         assert_eq!(lost, 0, "of 2000 are lost");
         sleep(TTL / 5).await;

@@ -15,7 +15,7 @@ use redis::RedisResult;
 use tokio::time::timeout;
 
 use crate::{
-    connection::{Link, Reply, is_transient, no_reply},
+    connection::{Link, Reply, is_transient, no_reply, was_not_sent},
     error::Error,
     guard::Guard,
     hold::Hold,
@@ -30,12 +30,18 @@ use crate::{
 };
 
 /// How long a waiter that has died keeps its place. Short, since it blocks those behind it; long enough
-/// for a heartbeat that fails and two more.
+/// for a heartbeat that is not answered and another one.
 const WAITER_LEASE: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_PATIENCE: Duration = Duration::from_millis(750);
+const _: () = assert!(
+    HEARTBEAT.as_millis() + 2 * HEARTBEAT_PATIENCE.as_millis() + LONGEST_PAUSE.as_millis()
+        < WAITER_LEASE.as_millis()
+);
 
-/// How long a command may be on its way at most, when its caller has left.
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How long a command that was not answered may still be on its way. TCP may take longer; this covers links that were
+/// slow, not those that were dead.
+const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
 
 /// Pauses between asking, for the head of the line. They grow with the time waited.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
@@ -61,16 +67,19 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
     let owner = Owner::new(link, &options.namespace, key, options.mode);
     let mut attempt = Attempt::new(engine, owner, terms);
     let mut waiter = None;
-    let mut last_failed = false;
+    let mut failed_before = false;
     loop {
         let sent = Instant::now();
         // The last command does not queue, and takes back the place in the queue.
         let last = end.is_some_and(|end| sent >= end);
-        let pause = match attempt.ask(!last).await {
+        let answer = attempt.ask(!last, waiter.is_some()).await;
+        let fails = answer.is_err();
+        let pause = match answer {
             Ok(Acquired::Held { token }) => {
-                let hold = Arc::new(Hold::new(Arc::clone(&attempt.owner), token, terms, sent));
+                let owner = Arc::clone(&attempt.owner);
+                let hold = Arc::new(Hold::new(owner, token, terms, sent, attempt.doubt));
                 if !hold.is_lost() {
-                    attempt.settled();
+                    attempt.unsettled = false;
                     engine.watch(&hold);
                     return Ok(Guard::new(hold));
                 }
@@ -82,21 +91,21 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 pause(place, left, started.elapsed())
             }
             Ok(Acquired::Busy) => {
-                let owner = attempt.settled();
+                attempt.unsettled = attempt.doubt.is_some();
                 return Err(Error::Contended {
-                    key: owner.key.clone(),
-                    mode: owner.mode,
+                    key: attempt.owner.key.clone(),
+                    mode: attempt.owner.mode,
                     waited: started.elapsed(),
                 });
             }
-            Err(error) if is_transient(&error) && !last_failed => {
-                // A link that broke is often back at the second try; so that one is always made.
-                last_failed = last;
+            // A link that broke is often back at the second try; so that one is always made.
+            Err(error) if is_transient(&error) && !(last && failed_before) => {
                 tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
                 pause(0, Duration::ZERO, started.elapsed()).max(LONGEST_PAUSE / 4)
             }
             Err(error) => return Err(attempt.owner.failed(error)),
         };
+        failed_before = fails;
         let pause = match end {
             Some(end) if !last => pause.min(end.saturating_duration_since(Instant::now())),
             _ => pause,
@@ -137,8 +146,8 @@ struct Attempt {
     in_flight: Option<Reply<Acquired>>,
     /// Something was sent, and may have left something behind.
     unsettled: bool,
-    /// Some command was not answered: it may be executed late.
-    in_doubt: bool,
+    /// Until when a command that was not answered may yet be executed.
+    doubt: Option<Instant>,
 }
 
 impl Attempt {
@@ -149,45 +158,48 @@ impl Attempt {
             terms,
             in_flight: None,
             unsettled: false,
-            in_doubt: false,
+            doubt: None,
         }
     }
 
-    async fn ask(&mut self, may_wait: bool) -> RedisResult<Acquired> {
+    async fn ask(&mut self, may_wait: bool, has_place: bool) -> RedisResult<Acquired> {
         let waiter_lease = if may_wait {
             WAITER_LEASE
         } else {
             Duration::ZERO
         };
-        self.unsettled = true;
+        let patience = self.terms.patience();
+        let patience = if has_place {
+            patience.min(HEARTBEAT_PATIENCE)
+        } else {
+            patience
+        };
+        let was_unsettled = std::mem::replace(&mut self.unsettled, true);
         let ttl = self.terms.first_ttl();
         let reply = self
             .in_flight
             .insert(script::acquire(&self.owner, ttl, waiter_lease));
-        let answer = self.owner.link.within(self.terms.patience(), reply).await;
+        let answer = self.owner.link.within(patience, reply).await;
         if answer.is_some() {
             self.in_flight = None;
         }
         let answer = answer.unwrap_or_else(|| Err(no_reply()));
-        self.in_doubt |= answer.is_err();
+        match &answer {
+            Ok(_) => {}
+            Err(error) if was_not_sent(error) => self.unsettled = was_unsettled,
+            Err(_) => self.doubt = Some(Instant::now() + LATEST_ARRIVAL),
+        }
         answer
-    }
-
-    /// What it got, if anything, is somebody else's business now.
-    fn settled(&mut self) -> &Arc<Owner> {
-        self.unsettled = false;
-        &self.owner
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.unsettled {
-            // A command that has not arrived by then will not.
-            let until = Instant::now() + self.terms.first_ttl().clamp(WAITER_LEASE, LONGEST_DELAY);
-            let in_flight = self.in_flight.take();
             let owner = Arc::clone(&self.owner);
-            withdraw(self.engine, owner, in_flight, self.in_doubt, until);
+            let until = Instant::now() + self.terms.first_ttl().clamp(WAITER_LEASE, LATEST_ARRIVAL);
+            let in_flight = self.in_flight.take();
+            withdraw(self.engine, owner, in_flight, self.doubt, until);
         }
     }
 }

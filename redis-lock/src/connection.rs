@@ -25,12 +25,14 @@ pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
 
 /// At most this many renewals of one connection are under way at a time, so that ten thousand leases do
 /// not get in front of a user's command all at once, and a dead server does not stop another's renewals.
-const RENEWALS_AT_A_TIME: usize = 100;
+const AT_A_TIME: usize = 100;
 
 /// One connection, shared by all Lockers that were made from one another.
 pub(crate) struct Link {
     connection: Box<dyn Connection>,
     pub(crate) renewals: Semaphore,
+    /// For releases in the background, for the same reasons.
+    pub(crate) releases: Semaphore,
 }
 
 impl Link {
@@ -46,7 +48,8 @@ impl Link {
     fn over(connection: impl Connection + 'static) -> Self {
         Link {
             connection: Box::new(connection),
-            renewals: Semaphore::new(RENEWALS_AT_A_TIME),
+            renewals: Semaphore::new(AT_A_TIME),
+            releases: Semaphore::new(AT_A_TIME),
         }
     }
 
@@ -86,6 +89,11 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
         _ if error.code() == Some("BUSY") => true,
         _ => error.is_io_error() || !matches!(error.retry_method(), RetryMethod::NoRetry),
     }
+}
+
+/// Whether the command never left this process.
+pub(crate) fn was_not_sent(error: &RedisError) -> bool {
+    error.is_connection_refusal()
 }
 
 /// Whether somebody else's value is at one of the lock's names. Our scripts say `FOREIGN`; Redis says

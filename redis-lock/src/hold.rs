@@ -20,6 +20,8 @@ pub(crate) struct Hold {
     pub(crate) owner: Arc<Owner>,
     pub(crate) token: u64,
     pub(crate) terms: Terms,
+    /// Until when a command of its acquisition that was not answered may yet be executed.
+    pub(crate) doubt: Option<Instant>,
     watched: Mutex<Watched>,
     news: Arc<Notify>,
 }
@@ -34,11 +36,18 @@ pub(crate) struct Watched {
 
 impl Hold {
     /// A hold that was asked for at `sent`.
-    pub(crate) fn new(owner: Arc<Owner>, token: u64, terms: Terms, sent: Instant) -> Self {
+    pub(crate) fn new(
+        owner: Arc<Owner>,
+        token: u64,
+        terms: Terms,
+        sent: Instant,
+        doubt: Option<Instant>,
+    ) -> Self {
         Hold {
             owner,
             token,
             terms,
+            doubt,
             watched: Mutex::new(Watched {
                 lease: Lease::new(terms, sent),
                 planned: None,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use redis::RedisError;
+use tokio::sync::Semaphore;
 
 use crate::{
     connection::{Reply, is_transient, no_reply},
@@ -24,6 +25,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_LATE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Gives a hold back and says whether it had been good all the time.
 pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
@@ -41,6 +43,9 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
     match outcome {
         Ok(outcome) => {
             handed_in.done();
+            if let Some(doubt) = hold.doubt {
+                engine.spawn(withdraw_late(Arc::clone(owner), doubt));
+            }
             // After a failed try, one that finds nothing means that the first one was executed.
             if outcome.found || outcome.tries > 1 {
                 Ok(())
@@ -91,42 +96,69 @@ impl Drop for HandIn {
         let until = Instant::now() + hold.terms.ttl;
         self.engine.spawn(async move {
             let owner = &hold.owner;
-            if let Err(error) = release(owner, until).await {
+            if let Err(error) = release_in_turn(owner, until).await {
                 tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
+            }
+            if let Some(doubt) = hold.doubt {
+                withdraw_late(Arc::clone(owner), doubt).await;
             }
         });
     }
 }
 
 /// Takes back, in the background, whatever an acquisition may have got that nobody waits for any more.
-/// `in_flight` is its last command, if that has not been answered; `in_doubt`: an earlier one was not.
+///
+/// `in_flight` is its last command, if that has not been answered; `doubt`, until when an earlier one may arrive;
+/// `until`, how long to go on where Redis does not answer.
 pub(crate) fn withdraw(
     engine: &Engine,
     owner: Arc<Owner>,
     in_flight: Option<Reply<Acquired>>,
-    mut in_doubt: bool,
+    mut doubt: Option<Instant>,
     until: Instant,
 ) {
     engine.spawn(async move {
         if let Some(reply) = in_flight {
             // The release must not overtake it.
             let answer = owner.link.within(PATIENCE, reply).await;
-            in_doubt |= !matches!(answer, Some(Ok(_)));
+            if !matches!(answer, Some(Ok(_))) {
+                doubt = doubt.max(Some(until));
+            }
         }
-        let mut pause = Duration::from_millis(100);
-        loop {
-            if let Err(error) = release(&owner, until).await {
-                tracing::warn!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
-                return;
-            }
-            // A command that was sent and never answered may yet arrive, over a link that is gone.
-            if !in_doubt || Instant::now() + pause > until {
-                return;
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+        if let Err(error) = release_in_turn(&owner, until).await {
+            tracing::debug!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
+        }
+        if let Some(doubt) = doubt {
+            withdraw_late(owner, doubt).await;
         }
     });
+}
+
+/// Releases again and again until `doubt` is over: a command that was sent and never answered may yet arrive, over a
+/// link that is gone.
+async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
+    let mut pause = FIRST_LATE_PAUSE;
+    loop {
+        let left = doubt.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(pause.min(left)).await;
+        pause *= 2;
+        if let Err(error) = release_in_turn(&owner, doubt).await {
+            tracing::debug!(key = %owner.key, %error, "a late command may have taken the lock; it ends with its ttl");
+            return;
+        }
+    }
+}
+
+/// In the background: not too many at a time.
+async fn release_in_turn(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisError> {
+    release_by(owner, until, Some(&owner.link.releases)).await
+}
+
+async fn release(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisError> {
+    release_by(owner, until, None).await
 }
 
 struct Outcome {
@@ -135,13 +167,28 @@ struct Outcome {
 }
 
 /// Sends the release until it is answered, fails for good, or `until` has passed. Tries at least once.
-async fn release(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisError> {
+async fn release_by(
+    owner: &Arc<Owner>,
+    until: Instant,
+    turns: Option<&Semaphore>,
+) -> Result<Outcome, RedisError> {
     let mut pause = FIRST_PAUSE;
     let mut tries = 0;
     loop {
+        let turn = match turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
         tries += 1;
+        let left = until.saturating_duration_since(Instant::now());
+        let patience = if tries == 1 {
+            PATIENCE / 2
+        } else {
+            left.min(PATIENCE / 2)
+        };
         let reply = script::release(owner);
-        let reply = owner.link.within(PATIENCE / 2, reply).await;
+        let reply = owner.link.within(patience, reply).await;
+        drop(turn);
         match reply.unwrap_or_else(|| Err(no_reply())) {
             Ok(released) => {
                 wakeup::wake(&released.granted);

@@ -63,7 +63,7 @@ impl Engine {
         let handle = runtime.handle().clone();
         thread::Builder::new()
             .name("redis-lock".to_owned())
-            .spawn(move || runtime.block_on(ENGINE.wait().run()))?;
+            .spawn(move || runtime.block_on(ENGINE.wait().run_always()))?;
         Ok(Engine {
             runtime: handle,
             schedule: Mutex::default(),
@@ -93,7 +93,10 @@ impl Engine {
                 Due::Renewal(ttl) => {
                     self.spawn(renew(self, Arc::clone(hold), ttl));
                 }
-                Due::Loss => return tell_loss(hold, "its lease has ended"),
+                Due::Loss => {
+                    drop(watched);
+                    return tell_loss(hold, "its lease has ended");
+                }
                 Due::Never => return,
             }
         }
@@ -106,9 +109,17 @@ impl Engine {
         watched.lease.give_back(Instant::now())
     }
 
+    /// Code of others runs in here (whoever listens to `tracing`, and wakers). Should it panic, all other locks of the
+    /// process go on.
+    async fn run_always(&'static self) {
+        loop {
+            let _panicked = self.spawn(self.run()).await;
+        }
+    }
+
     async fn run(&'static self) {
         loop {
-            for hold in self.take_due(Instant::now()) {
+            while let Some(hold) = self.take_due(Instant::now()) {
                 self.watch(&hold);
             }
             let sooner = self.sooner.notified();
@@ -137,15 +148,10 @@ impl Engine {
         }
     }
 
-    fn take_due(&self, now: Instant) -> Vec<Arc<Hold>> {
+    fn take_due(&self, now: Instant) -> Option<Arc<Hold>> {
         let mut schedule = self.schedule();
-        let mut due = Vec::new();
-        while let Some(first) = schedule.holds.first_entry()
-            && first.key().0 <= now
-        {
-            due.push(first.remove());
-        }
-        due
+        let first = schedule.holds.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
     }
 
     fn set_alarm(&self) -> Option<Instant> {
@@ -171,26 +177,33 @@ async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
     let reply = script::renew(owner, ttl);
     let reply = owner.link.within(hold.terms.patience(), reply).await;
     let now = Instant::now();
-    match reply.unwrap_or_else(|| Err(no_reply())) {
-        Ok(true) => hold.watched().lease.renewed(sent, ttl, now),
-        Ok(false) => gone(&hold, "Redis no longer knows of it"),
-        Err(error) if is_foreign(&error) => gone(&hold, "somebody else's value has replaced it"),
-        Err(error) => {
-            tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed; trying again until the lease ends");
-            hold.watched().lease.failed(now);
+    let reply = reply.unwrap_or_else(|| Err(no_reply()));
+    let lost = match &reply {
+        Ok(true) => {
+            hold.watched().lease.renewed(sent, ttl, now);
+            None
         }
+        Ok(false) => Some("Redis no longer knows of it"),
+        Err(error) if is_foreign(error) => Some("somebody else's value has replaced it"),
+        Err(_) => {
+            hold.watched().lease.failed(now);
+            None
+        }
+    };
+    if let Some(why) = lost
+        && hold.watched().lease.gone()
+    {
+        tell_loss(&hold, why);
     }
     engine.watch(&hold);
-}
-
-fn gone(hold: &Hold, why: &str) {
-    if hold.watched().lease.gone() {
-        tell_loss(hold, why);
+    if let Err(error) = reply {
+        tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed");
     }
 }
 
+/// First the holder, then whoever reads logs.
 fn tell_loss(hold: &Hold, why: &str) {
+    hold.tell_loss();
     let owner = &hold.owner;
     tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
-    hold.tell_loss();
 }
