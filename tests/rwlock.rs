@@ -9,7 +9,7 @@ use redis_lock_tests::{History, Server, unique_key};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::stage::{LONG, chance, locker, nothing_is_left};
+use crate::stage::{LONG, chance, enqueue, locker, nothing_is_left, soon};
 
 #[tokio::test]
 async fn a_writer_excludes_everybody() {
@@ -148,4 +148,32 @@ impl Inside {
             self.readers -= 1;
         }
     }
+}
+
+/// Whoever asks by hand for a lock that it holds waits for itself: for as long as it said, and not for ever. Nor do two
+/// readers who both want to write.
+#[tokio::test]
+async fn a_guard_is_not_reentrant() {
+    let server = Server::start().await;
+    let locker = locker(&server.url()).await;
+    let hasty = locker.clone().wait(Duration::from_millis(100));
+    let writer = locker.write("x").await.unwrap();
+    assert!(hasty.write("x").await.unwrap_err().is_contended());
+    assert!(hasty.read("x").await.unwrap_err().is_contended());
+    writer.unlock().await.unwrap();
+
+    let readers = [
+        locker.read("x").await.unwrap(),
+        locker.read("x").await.unwrap(),
+    ];
+    let (one, other) = tokio::join!(hasty.write("x"), hasty.write("x"));
+    assert!(one.unwrap_err().is_contended() && other.unwrap_err().is_contended());
+
+    // Behind a writer in line, a reader waits for another read, too.
+    let queued = enqueue(&server, locker.write("x")).await;
+    assert!(hasty.read("x").await.unwrap_err().is_contended());
+    for reader in readers {
+        reader.unlock().await.unwrap();
+    }
+    soon(queued).await.unwrap().unlock().await.unwrap();
 }

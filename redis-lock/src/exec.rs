@@ -157,7 +157,8 @@ where
             *this.unlock = None;
             if let Err(error) = unlocked {
                 // The caller is owed what the body has produced, not this.
-                tracing::warn!(%error, "the lock was not given back as it should have been");
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::warn!(error, "the lock was not given back as it should have been");
             }
         }
         let output = this.output.take();

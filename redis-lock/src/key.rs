@@ -81,9 +81,21 @@ impl PartialEq<&str> for Key {
     }
 }
 
+impl PartialEq<String> for Key {
+    fn eq(&self, other: &String) -> bool {
+        **self == **other
+    }
+}
+
 impl From<&str> for Key {
     fn from(key: &str) -> Self {
         Key(key.into())
+    }
+}
+
+impl From<&&str> for Key {
+    fn from(key: &&str) -> Self {
+        Key::from(*key)
     }
 }
 
@@ -101,6 +113,12 @@ impl From<&String> for Key {
 
 impl From<Cow<'_, str>> for Key {
     fn from(key: Cow<'_, str>) -> Self {
+        Key(key.into())
+    }
+}
+
+impl From<Box<str>> for Key {
+    fn from(key: Box<str>) -> Self {
         Key(key.into())
     }
 }

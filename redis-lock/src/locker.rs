@@ -142,7 +142,8 @@ impl Locker {
     /// lost. Default 10 s; from 100 ms to a year.
     ///
     /// It is renewed after a third of it, so a lock may be held for much longer. A longer one means
-    /// fewer renewals and more tolerance, but a longer wait after a crash.
+    /// fewer renewals and more tolerance, but a longer wait after a crash. A command is waited for during half of it, two seconds at
+    /// most: a round trip must be quicker than that.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -212,8 +213,8 @@ impl Locker {
     /// # guard.await }
     /// ```
     #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
-        self.options.namespace = namespace.into();
+    pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
+        self.options.namespace = namespace.as_ref().into();
         self
     }
 }
