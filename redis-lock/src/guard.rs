@@ -111,7 +111,7 @@ impl Guard {
     }
 
     /// How long the lease is good without another renewal: counted from before the command for it was sent, on a
-    /// monotonic clock, less a margin. Zero when lost.
+    /// monotonic clock, less a margin. Zero when lost. Time that the whole machine sleeps is not counted.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -43,7 +43,8 @@
 //! # Not guaranteed
 //!
 //! A process that is paused for longer than the ttl may run on for an instant when another already
-//! holds the lock; no lock with leases can prevent that, a fencing token can. A failover of Redis may forget a lock that
+//! holds the lock; no lock with leases can prevent that, a fencing token can. If its whole machine sleeps, its monotonic
+//! clock sleeps too, and it learns of the loss only at its next renewal. A failover of Redis may forget a lock that
 //! was just taken, since replication is asynchronous; its holder is told at its next renewal.
 //!
 //! # Features
