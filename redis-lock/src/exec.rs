@@ -23,9 +23,8 @@ pin_project! {
     /// `enter`, then `body` while the locks are good, then the unlock.
     ///
     /// The order of the fields is the order in which they are dropped: the locks go last.
-    pub(crate) struct Exec<A, F: Future, M> {
-        #[pin]
-        enter: Option<A>,
+    pub(crate) struct Exec<F: Future, M> {
+        enter: Option<Enter>,
         #[pin]
         body: Option<F>,
         scope: Option<Scope>,
@@ -55,14 +54,19 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct LockExec<F: Future> {
         #[pin]
-        exec: Exec<Enter, F, fn(Error) -> F::Output>,
+        exec: Exec<F, fn(Error) -> F::Output>,
     }
 }
 
+/// Boxed: it is needed for a moment, and would take a kilobyte of every future.
 type Enter = Pin<Box<dyn Future<Output = Result<Entered, Error>> + Send>>;
 
 impl<F: Future> LockExec<F> {
-    pub(crate) fn new(enter: Enter, body: F, on_error: fn(Error) -> F::Output) -> Self {
+    pub(crate) fn new(
+        enter: impl Future<Output = Result<Entered, Error>> + Send + 'static,
+        body: F,
+        on_error: fn(Error) -> F::Output,
+    ) -> Self {
         let exec = Exec::new(enter, body, on_error);
         LockExec { exec }
     }
@@ -82,12 +86,16 @@ impl<F: Future> fmt::Debug for LockExec<F> {
     }
 }
 
-impl<A, F: Future, M> Exec<A, F, M> {
+impl<F: Future, M> Exec<F, M> {
     /// Runs `body` under the locks that `enter` takes. Where there is no lock, or no longer, `on_error` makes the
     /// output.
-    pub(crate) fn new(enter: A, body: F, on_error: M) -> Self {
+    pub(crate) fn new(
+        enter: impl Future<Output = Result<Entered, Error>> + Send + 'static,
+        body: F,
+        on_error: M,
+    ) -> Self {
         Exec {
-            enter: Some(enter),
+            enter: Some(Box::pin(enter)),
             body: Some(body),
             scope: None,
             permits: Vec::new(),
@@ -100,9 +108,8 @@ impl<A, F: Future, M> Exec<A, F, M> {
     }
 }
 
-impl<A, F, M> Future for Exec<A, F, M>
+impl<F, M> Future for Exec<F, M>
 where
-    A: Future<Output = Result<Entered, Error>>,
     F: Future,
     M: FnOnce(Error) -> F::Output,
 {
@@ -111,9 +118,9 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
 
-        if let Some(enter) = this.enter.as_mut().as_pin_mut() {
-            let entered = ready!(enter.poll(context));
-            this.enter.set(None);
+        if let Some(enter) = this.enter {
+            let entered = ready!(enter.as_mut().poll(context));
+            *this.enter = None;
             match entered {
                 Ok(entered) => {
                     *this.scope = Some(entered.scope);

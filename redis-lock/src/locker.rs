@@ -360,7 +360,7 @@ impl Locker {
         E: From<Error>,
     {
         let enter = self.enter(vec![key.into()]);
-        LockExec::new(Box::pin(enter), future, |error| Err(E::from(error)))
+        LockExec::new(enter, future, |error| Err(E::from(error)))
     }
 
     /// Takes several locks, in the configured [`mode`](Locker::mode): all of them, or none.
