@@ -132,6 +132,33 @@ use crate::mistakes::Mistakes;
 /// }
 /// ```
 ///
+/// # Nesting
+///
+/// A function under a lock may call another one under the same lock: it does not wait for itself.
+///
+/// | outside | inside | |
+/// | --- | --- | --- |
+/// | write | read or write | runs within the outer hold, without asking Redis |
+/// | read | read | the same |
+/// | read | write | `Error::WriteInsideRead` at once: it would wait for its own caller |
+///
+/// "The same lock" is the same key, of the same `Locker` or one that was made of it, with the same namespace. "Inside" is
+/// what the body itself polls: a task that it spawns inherits nothing. Calls that run side by side in one body (`join!`)
+/// exclude each other as their modes say.
+///
+/// ```
+/// # use redis_lock::{Error, redis_lock};
+/// #[redis_lock(key = "stock:<sku>")]
+/// async fn reserve(sku: u64) -> Result<u64, Error> {
+///     Ok(available(sku).await? - 1)
+/// }
+///
+/// #[redis_lock(key = "stock:<sku>", mode = "r")]
+/// async fn available(sku: u64) -> Result<u64, Error> {
+///     Ok(7)
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// The function returns a `Result`, by whatever alias, and its error type is `From<redis_lock::Error>`, or `map_err` makes
