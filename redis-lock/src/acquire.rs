@@ -15,7 +15,7 @@ use redis::RedisResult;
 use tokio::time::timeout;
 
 use crate::{
-    connection::{Link, Reply, is_transient, no_reply, was_not_sent},
+    connection::{Link, Reply, did_nothing, is_transient, no_reply},
     error::Error,
     guard::Guard,
     hold::Hold,
@@ -186,7 +186,7 @@ impl Attempt {
         let answer = answer.unwrap_or_else(|| Err(no_reply()));
         match &answer {
             Ok(_) => {}
-            Err(error) if was_not_sent(error) => self.unsettled = was_unsettled,
+            Err(error) if did_nothing(error) => self.unsettled = was_unsettled,
             Err(_) => self.doubt = Some(Instant::now() + LATEST_ARRIVAL),
         }
         answer

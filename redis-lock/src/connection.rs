@@ -91,9 +91,10 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
     }
 }
 
-/// Whether the command never left this process.
-pub(crate) fn was_not_sent(error: &RedisError) -> bool {
-    error.is_connection_refusal()
+/// Whether the command certainly did nothing: it never left this process, or the server said no. (The
+/// scripts are refused as a whole, before they have written anything.)
+pub(crate) fn did_nothing(error: &RedisError) -> bool {
+    error.is_connection_refusal() || error.code().is_some()
 }
 
 /// Whether somebody else's value is at one of the lock's names. Our scripts say `FOREIGN`; Redis says
