@@ -2,6 +2,7 @@
 //! never waits for itself.
 
 use std::{
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -336,4 +337,86 @@ async fn a_call_can_be_spawned() {
     let key = unique_key();
     let spawned = tokio::spawn(locker.lock_exec(&key, async { Ok::<_, Error>(7) }));
     assert_eq!(spawned.await.expect("no panic").expect("the lock"), 7);
+}
+
+/// A body that was begun within the outer hold, and is carried out of it, has no lock any more.
+#[tokio::test]
+async fn what_is_carried_out_of_the_outer_body_is_stopped() {
+    let (_server, locker) = start().await;
+    let key = unique_key();
+    let went_on = Arc::new(AtomicUsize::new(0));
+    let carried = locker
+        .lock_exec(&key, async {
+            let begun = Arc::new(Barrier::new(2));
+            let inner = {
+                let (begun, went_on) = (Arc::clone(&begun), Arc::clone(&went_on));
+                locker.lock_exec(&key, async move {
+                    begun.wait().await;
+                    tokio::task::yield_now().await;
+                    went_on.fetch_add(1, SeqCst);
+                    Ok::<_, Error>(())
+                })
+            };
+            let mut inner = Box::pin(inner);
+            // To its first await, and no further.
+            let begins = std::future::poll_fn(|context| {
+                assert!(inner.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            });
+            begins.await;
+            begun.wait().await;
+            Ok::<_, Error>(tokio::spawn(inner))
+        })
+        .await
+        .expect("the lock");
+    let outcome = carried.await.expect("no panic");
+    assert!(outcome.expect_err("it has no lock").is_lost());
+    assert_eq!(went_on.load(SeqCst), 0);
+}
+
+/// The same for one that still waits for its sibling.
+#[tokio::test]
+async fn what_waits_within_the_outer_body_does_not_begin_outside() {
+    let (_server, locker) = start().await;
+    let locker = locker.wait(Duration::from_secs(20));
+    let key = unique_key();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let waiting = locker
+        .lock_exec(&key, async {
+            let sibling = std::future::pending::<Result<(), Error>>();
+            let mut sibling = Box::pin(locker.lock_exec(&key, sibling));
+            let begun = Arc::clone(&begun);
+            let mut waiting = Box::pin(locker.lock_exec(&key, async move {
+                begun.fetch_add(1, SeqCst);
+                Ok::<_, Error>(())
+            }));
+            let both = std::future::poll_fn(|context| {
+                assert!(sibling.as_mut().poll(context).is_pending());
+                assert!(waiting.as_mut().poll(context).is_pending());
+                std::task::Poll::Ready(())
+            });
+            both.await;
+            Ok::<_, Error>(waiting)
+        })
+        .await
+        .expect("the lock");
+    assert!(waiting.await.expect_err("it has no lock").is_lost());
+    assert_eq!(begun.load(SeqCst), 0);
+}
+
+/// A `LocalSet` polls its tasks in the midst of another one.
+#[tokio::test]
+async fn local_tasks_inherit_nothing() {
+    let (_server, locker) = start().await;
+    let key = unique_key();
+    let local = tokio::task::LocalSet::new();
+    let other = local.spawn_local({
+        let (locker, key) = (locker.clone().wait(Duration::ZERO), key.clone());
+        async move { locker.lock_exec(key, async { Ok::<_, Error>(()) }).await }
+    });
+    let outcome: Result<_, Error> = locker
+        .lock_exec(&key, async { Ok(local.run_until(other).await) })
+        .await;
+    let other = outcome.expect("the lock").expect("no panic");
+    assert!(other.expect_err("it is held").is_contended());
 }

@@ -252,7 +252,7 @@ fn on_error(locked: &Locked, returns: &Type, returned: Span) -> TokenStream {
 }
 
 /// Uses every argument in the block, the last one first. The block then owns them all, as a whole, and drops them in
-/// the order of a plain `async fn`, still under the lock. An argument that nobody uses is bound once more instead, or
+/// the order of a plain `async fn`, still under the lock. An argument that nobody uses is moved to another name instead, or
 /// this very use would silence `unused_variables`.
 fn captures(locked: &mut Locked) -> TokenStream {
     let site = Span::mixed_site();
@@ -264,15 +264,23 @@ fn captures(locked: &mut Locked) -> TokenStream {
         position,
     } in locked.function.arguments()
     {
-        let conditions = attrs.iter().filter(|attr| is(attr, &["cfg"]));
+        let used = is_used(locked, &ident);
+        // What the block of a function that returns a future does not use is none of its business.
+        if locked.block.is_some() && !used {
+            continue;
+        }
+        let conditions = attrs.iter().filter(|attr| is(attr, &["cfg", "cfg_attr"]));
         captures.push(if ident.to_string().starts_with('_') {
             quote_spanned!(site=> #(#conditions)* #[allow(clippy::used_underscore_binding)] let _ = &#ident;)
-        } else if is_used(locked, &ident) {
+        } else if used {
             quote_spanned!(site=> #(#conditions)* let _ = &#ident;)
         } else {
             rebound.push(position);
             let lints = attrs.iter().filter(|attr| is(attr, &["allow", "expect", "warn", "deny", "forbid"]));
-            quote_spanned!(site=> #(#conditions)* #(#lints)* #[allow(clippy::shadow_same)] let #ident = #ident;)
+            // Never run: bound for good, it would be dropped before the others.
+            quote_spanned! {site=>
+                #(#conditions)* if false { #(#lints)* #[allow(clippy::shadow_same)] let #ident = #ident; }
+            }
         });
     }
     for position in rebound {
@@ -287,7 +295,7 @@ fn captures(locked: &mut Locked) -> TokenStream {
 /// Whether the compiler would call the argument used if the attribute were not there, or the attribute itself uses it.
 fn is_used(locked: &Locked, ident: &Ident) -> bool {
     let function = &locked.function;
-    ident == "self"
+    (ident == "self" && locked.block.is_none())
         || locked.places().any(|name| name.unraw() == ident.unraw())
         || locked
             .expressions()
@@ -296,8 +304,15 @@ fn is_used(locked: &Locked, ident: &Ident) -> bool {
         || function
             .attrs
             .iter()
-            .any(|attr| mentions(&attr.to_token_stream(), ident))
+            .any(|attr| records_arguments(attr) || mentions(&attr.to_token_stream(), ident))
         || mentions(&function.body, ident)
+}
+
+/// `#[tracing::instrument]`, which has yet to be expanded, puts all of them into its span.
+fn records_arguments(attr: &Attribute) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|segment| segment.ident == "instrument")
+        && !attr.to_token_stream().to_string().contains("skip_all")
 }
 
 fn is(attr: &Attribute, names: &[&str]) -> bool {
@@ -402,9 +417,11 @@ mod tests {
                             return returned;
                         }
                         #[cfg(unix)]
-                        #[expect(unused_variables)]
-                        #[allow(clippy::shadow_same)]
-                        let id = id;
+                        if false {
+                            #[expect(unused_variables)]
+                            #[allow(clippy::shadow_same)]
+                            let id = id;
+                        }
                         let _ = &self;
                         let lock = locks::__private::held();
                         { Ok(()) }

@@ -148,7 +148,10 @@ pub(crate) fn mentions(tokens: &TokenStream, ident: &Ident) -> bool {
         TokenTree::Group(group) => mentions(&group.stream(), ident),
         TokenTree::Literal(literal) => {
             let text = literal.to_string();
-            text.contains(&format!("{{{name}")) || text.contains(&format!("<{name}"))
+            ["{", "<"]
+                .iter()
+                .any(|open| text.contains(&format!("{open}{name}")))
+                || text.contains(&format!("{name}$"))
         }
         TokenTree::Punct(_) => false,
     })

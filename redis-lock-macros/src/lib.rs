@@ -58,7 +58,7 @@ use crate::mistakes::Mistakes;
 ///
 /// Expressions may use the arguments; those of `key`, `wait`, `ttl`, `max_hold` and `locker` are evaluated once, in this
 /// order, before the wait. The body gets every argument, so they have to borrow or clone what is not `Copy`. What
-/// `on_contended` and `map_err` use of them has to be `Copy`, as the body owns the rest.
+/// `on_contended` and `map_err` use of them has to be `Copy`, as the body owns the rest; and they cannot `.await`.
 ///
 /// ## Keys
 ///
@@ -143,8 +143,10 @@ use crate::mistakes::Mistakes;
 /// | read | write | `Error::WriteInsideRead` at once: it would wait for its own caller |
 ///
 /// "The same lock" is the same key, of the same `Locker` or one that was made of it, with the same namespace. "Inside" is
-/// what the body itself polls: a task that it spawns inherits nothing. Calls that run side by side in one body (`join!`)
-/// exclude each other as their modes say.
+/// what the body itself polls: a task that it spawns inherits nothing, and a call that is carried out of the body before
+/// it is done is stopped (`Error::Lost`). Calls that run side by side in one body (`join!`) exclude each other as their
+/// modes say. A guard taken by hand (`Locker::lock`, `lock_all`) does not nest: inside of a body under the same lock it
+/// waits for that very body.
 ///
 /// ```
 /// # use redis_lock::{Error, redis_lock};
@@ -169,7 +171,7 @@ use crate::mistakes::Mistakes;
 /// use redis_lock::redis_lock;
 ///
 /// #[redis_lock(key = "report", wait = "0s")]
-/// async fn report() -> Result<(), Box<dyn std::error::Error>> {
+/// async fn report() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 ///     std::fs::write("report.txt", "all is well")?;
 ///     Ok(())
 /// }
@@ -253,7 +255,8 @@ use crate::mistakes::Mistakes;
 /// - The arguments move into the block and are dropped there, as in any `async fn` the last one first, and before the
 ///   lock is given back: a transaction passed by value ends inside its lock. Only what no name is bound to outlives it:
 ///   an argument `_`, and one of which `ref` takes a part.
-/// - The future is `Send` if it would be without the attribute.
+/// - The future is `Send` if it would be without the attribute and what it returns is `Send`: it keeps that while the
+///   lock is given back.
 /// - A function that returns a future may have the attribute if one `async` block is all that its body is:
 ///   `-> impl Future<Output = R> { async move { … } }`, `-> Pin<Box<dyn Future<Output = R>>> { Box::pin(async move { … }) }`.
 ///   The lock then is around what stands in the block, and the key is made there, at the first poll.

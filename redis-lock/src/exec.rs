@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 use crate::{
     enter::Entered,
     error::Error,
+    guard::Guard,
     guards::{Guards, UnlockAll},
     nesting::{Permit, Scope, poll_in},
 };
@@ -145,8 +146,10 @@ where
             }
             // The clock is asked at every poll, not only when the engine sends word: after this process stood
             // still, the body may be polled before the engine is.
-            let lost = guards.iter().find(|guard| guard.is_lost());
-            if let Some(key) = lost.map(|guard| guard.key().clone()) {
+            let lost = guards.iter().filter(|guard| guard.is_lost());
+            let left = this.permits.iter().filter(|permit| !permit.is_inside());
+            let gone = lost.map(Guard::key).chain(left.map(Permit::key)).next();
+            if let Some(key) = gone.cloned() {
                 this.body.set(None);
                 this.permits.clear();
                 *this.guards = None;

@@ -338,7 +338,8 @@ impl Locker {
     /// Inside of a future that runs under the lock, a further `lock_exec` or annotated function of the same Locker, or
     /// a clone of it, with the same key does not wait for itself. Inside of a write hold it runs within that hold; siblings that run side
     /// by side in one task still exclude each other as their modes say. A write inside of a read fails at once. Tasks
-    /// that are spawned inherit nothing.
+    /// that are spawned inherit nothing, and an inner call that is carried out of the outer future before it is done is
+    /// stopped, with [`Error::Lost`].
     ///
     /// # Cancel safety
     ///
@@ -367,7 +368,8 @@ impl Locker {
     ///
     /// They are taken one after another in the order of their keys, whatever the order given, so that no two callers
     /// wait for each other; duplicates are folded. [`wait`](Locker::wait) is for all of them together. Who takes
-    /// further locks while it holds these must see to the order itself.
+    /// further locks while it holds these must see to the order itself. As with all guards: whoever holds one of them
+    /// already waits for itself.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {

@@ -132,7 +132,7 @@ pub fn held_all() -> HeldAll {
 #[diagnostic::on_unimplemented(
     message = "a function under `#[redis_lock]` must return a `Result` whose error is `From<redis_lock::Error>`",
     label = "`{Self}` cannot say that the lock was not had or was lost",
-    note = "return `Result<T, E>` where `E: From<redis_lock::Error>`: `redis_lock::Error` itself, `anyhow::Error`, `Box<dyn std::error::Error>`, or an error of yours with a variant for it"
+    note = "return `Result<T, E>` where `E: From<redis_lock::Error>`: `redis_lock::Error` itself, `anyhow::Error`, `Box<dyn std::error::Error + Send + Sync>`, or an error of yours with a variant for it"
 )]
 pub trait LockOutput: sealed::Sealed + Sized {
     /// The lock's error as the function's result.

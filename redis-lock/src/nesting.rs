@@ -7,15 +7,26 @@
 //! 1. Inside a write hold, a read or a write of the same lock runs in the outer hold.
 //! 2. Siblings in one task exclude each other as their modes say: every frame has a lock for its children.
 //! 3. A write inside a read hold fails at once: it would wait for its own reader.
+//! 4. What runs in an outer hold is stopped when it is polled outside of it: it may have been carried to another task, and
+//!    the outer hold may be gone.
+//! 5. A task that is polled inside of another (a `LocalSet`, a runtime in a runtime) is another task all the same.
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    task,
     time::timeout,
 };
 
-use crate::{connection::Link, error::Error, hold::Hold, key::Names, mode::Mode, options::Wait};
+use crate::{
+    connection::Link,
+    error::Error,
+    hold::Hold,
+    key::{Key, Names},
+    mode::Mode,
+    options::Wait,
+};
 
 /// The locks that one future runs under.
 pub(crate) type Scope = Arc<[Frame]>;
@@ -29,15 +40,34 @@ pub(crate) struct Frame {
     children: Arc<RwLock<()>>,
 }
 
-/// The right to run inside a frame, beside siblings that the mode allows.
+/// The right to run inside a frame, beside siblings that the mode allows, while the frame is being polled.
 #[derive(Debug)]
-pub(crate) enum Permit {
-    Read(#[expect(dead_code, reason = "it counts until it is dropped")] OwnedRwLockReadGuard<()>),
-    Write(#[expect(dead_code, reason = "it counts until it is dropped")] OwnedRwLockWriteGuard<()>),
+pub(crate) struct Permit {
+    outer: Outer,
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    right: Right,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "they count until they are dropped")]
+enum Right {
+    Read(OwnedRwLockReadGuard<()>),
+    Write(OwnedRwLockWriteGuard<()>),
+}
+
+impl Permit {
+    /// Whether the outer hold is that of the future being polled.
+    pub(crate) fn is_inside(&self) -> bool {
+        find(|scope| Arc::ptr_eq(scope, &self.outer.scope).then_some(())).is_some()
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.outer.frame().hold.owner.key
+    }
 }
 
 thread_local! {
-    static SCOPES: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    static SCOPES: RefCell<Vec<(Option<task::Id>, Scope)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Polls a future that runs under these locks.
@@ -51,31 +81,40 @@ pub(crate) fn poll_in<T>(scope: &Scope, poll: impl FnOnce() -> T) -> T {
         }
     }
 
-    SCOPES.with_borrow_mut(|scopes| scopes.push(Arc::clone(scope)));
+    let polled = (task::try_id(), Arc::clone(scope));
+    SCOPES.with_borrow_mut(|scopes| scopes.push(polled));
     let _leave = Leave;
     poll()
 }
 
 /// The locks that the innermost future being polled runs under.
 pub(crate) fn current() -> Option<Scope> {
-    SCOPES.with_borrow(|scopes| scopes.last().cloned())
+    find(|scope| Some(Arc::clone(scope)))
 }
 
 /// The innermost hold of a lock by the futures being polled.
 pub(crate) fn outer(link: &Arc<Link>, names: &Names) -> Option<Outer> {
+    find(|scope| {
+        let index = scope.iter().position(|frame| {
+            let owner = &frame.hold.owner;
+            Arc::ptr_eq(&owner.link, link) && owner.names == *names
+        })?;
+        let scope = Arc::clone(scope);
+        Some(Outer { scope, index })
+    })
+}
+
+/// Looks through those of the task being polled, the innermost first.
+fn find<T>(mut look: impl FnMut(&Scope) -> Option<T>) -> Option<T> {
+    let task = task::try_id();
     SCOPES.with_borrow(|scopes| {
-        scopes.iter().rev().find_map(|scope| {
-            let index = scope.iter().position(|frame| {
-                let owner = &frame.hold.owner;
-                Arc::ptr_eq(&owner.link, link) && owner.names == *names
-            })?;
-            let scope = Arc::clone(scope);
-            Some(Outer { scope, index })
-        })
+        let mut of_task = scopes.iter().rev().filter(|(of, _)| *of == task);
+        of_task.find_map(|(_, scope)| look(scope))
     })
 }
 
 /// A frame that another may be opened in.
+#[derive(Debug)]
 pub(crate) struct Outer {
     scope: Scope,
     index: usize,
@@ -83,29 +122,34 @@ pub(crate) struct Outer {
 
 impl Outer {
     /// Waits for the siblings that are in the way.
-    pub(crate) async fn enter(&self, mode: Mode, wait: Wait) -> Result<(Frame, Permit), Error> {
-        let outer = &self.scope[self.index];
+    pub(crate) async fn enter(self, mode: Mode, wait: Wait) -> Result<(Frame, Permit), Error> {
+        let outer = self.frame();
         let key = || outer.hold.owner.key.clone();
         if (outer.mode, mode) == (Mode::Read, Mode::Write) {
             return Err(Error::WriteInsideRead { key: key() });
         }
         let started = Instant::now();
-        let permit = async {
+        let right = async {
             let children = Arc::clone(&outer.children);
             match mode {
-                Mode::Read => Permit::Read(children.read_owned().await),
-                Mode::Write => Permit::Write(children.write_owned().await),
+                Mode::Read => Right::Read(children.read_owned().await),
+                Mode::Write => Right::Write(children.write_owned().await),
             }
         };
-        let permit = match wait {
-            Wait::Forever => permit.await,
-            Wait::For(limit) => timeout(limit, permit).await.map_err(|_| Error::Contended {
+        let right = match wait {
+            Wait::Forever => right.await,
+            Wait::For(limit) => timeout(limit, right).await.map_err(|_| Error::Contended {
                 key: key(),
                 mode,
                 waited: started.elapsed(),
             })?,
         };
-        Ok((Frame::new(Arc::clone(&outer.hold), mode), permit))
+        let frame = Frame::new(Arc::clone(&outer.hold), mode);
+        Ok((frame, Permit { outer: self, right }))
+    }
+
+    fn frame(&self) -> &Frame {
+        &self.scope[self.index]
     }
 }
 

@@ -55,6 +55,26 @@ async fn drop_in_order(
     Ok(())
 }
 
+#[redis_lock(key = "drop")]
+#[allow(
+    unused_variables,
+    reason = "arguments that the body does not mention are treated otherwise"
+)]
+async fn mention_one(first: Told, second: Told, third: Told) -> Result<(), Error> {
+    let _ = &second;
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_that_are_not_mentioned_are_dropped_in_their_turn() {
+    let (_server, locker) = start().await;
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let told = |name| Told(name, sender.clone());
+    let under_lock = mention_one(told("1"), told("2"), told("3"));
+    with_locker(locker, under_lock).await.expect("the lock");
+    assert_eq!(dropped.try_iter().collect::<Vec<_>>(), ["3", "2", "1"]);
+}
+
 #[tokio::test]
 async fn arguments_are_dropped_as_without_the_attribute() {
     #[expect(clippy::unused_async, reason = "it is compared with an async fn")]

@@ -25,6 +25,8 @@ pub mod body_unsafe;
 pub mod crate_path;
 #[path = "../pass/every_option.rs"]
 pub mod every_option;
+#[path = "../pass/future_that_leaves_arguments_out.rs"]
+pub mod future_that_leaves_arguments_out;
 #[path = "../pass/futures_returned.rs"]
 pub mod futures_returned;
 #[path = "../pass/generic_consts.rs"]
