@@ -1,5 +1,5 @@
 //! The attribute in every shape, silent under every lint that is on here. `cargo clippy --all-targets`, a step of
-//! `.ci/run`, is what looks; there is nothing to run.
+//! `.ci/run` and of `scripts/test`, is what looks; there is nothing to run.
 #![deny(warnings, clippy::all, clippy::pedantic, clippy::nursery)]
 #![deny(
     unused,
