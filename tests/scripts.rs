@@ -7,7 +7,9 @@ mod leftovers;
 mod model;
 mod queue;
 mod refusals;
+mod runs;
 mod tokens;
+mod waiting;
 
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use redis_lock_tests::{Server, eventually, unique_key};
 const ACQUIRE: &str = include_str!("../redis-lock/src/script/acquire.lua");
 const RELEASE: &str = include_str!("../redis-lock/src/script/release.lua");
 const RENEW: &str = include_str!("../redis-lock/src/script/renew.lua");
+const ASK: &str = include_str!("../redis-lock/src/script/wait.lua");
 const BOOK: &str = include_str!("../redis-lock/src/script/book.lua");
 
 /// A lease that does not end while a test runs, in ms.
@@ -143,21 +146,42 @@ impl Lock {
         self.acquire(id, mode, LONG, WAIT).await.token()
     }
 
+    /// Asks for several that wait in one process, and says which place the first has that waits yet, how long the holders'
+    /// leases last, and who holds, with its token.
+    async fn try_ask(
+        &self,
+        lease: u64,
+        waiters: &[(&str, Mode)],
+    ) -> RedisResult<(i64, u64, Vec<(String, u64)>)> {
+        let lease = lease.to_string();
+        let mut args = vec![lease.as_str(), &self.channel];
+        for (id, mode) in waiters {
+            args.extend([*id, if *mode == R { "r" } else { "w" }]);
+        }
+        let reply = <Vec<Value>>::from_redis_value(self.eval(ASK, &args).await?)?;
+        let [place, left, holders @ ..] = &reply[..] else {
+            panic!("{reply:?}")
+        };
+        let mut granted = Vec::new();
+        for pair in holders.chunks(2) {
+            let id = String::from_redis_value_ref(&pair[0])?;
+            granted.push((id, u64::from_redis_value_ref(&pair[1])?));
+        }
+        let place = i64::from_redis_value_ref(place)?;
+        Ok((place, u64::from_redis_value_ref(left)?, granted))
+    }
+
+    async fn ask_for(&self, waiters: &[(&str, Mode)]) -> (i64, u64, Vec<(String, u64)>) {
+        self.try_ask(WAIT, waiters).await.unwrap()
+    }
+
     /// Must get a place in the queue, and says which.
     async fn wait(&self, id: &str, mode: Mode) -> u64 {
         self.acquire(id, mode, LONG, WAIT).await.place()
     }
 
     async fn try_release(&self, id: &str) -> RedisResult<(Found, Vec<String>)> {
-        let value = self.eval(RELEASE, &[id]).await?;
-        let mut reply = <Vec<String>>::from_redis_value(value)?;
-        let found = match reply.remove(0).as_str() {
-            "0" => Found::Nothing,
-            "1" => Found::Hold,
-            "2" => Found::Place,
-            other => panic!("{other}"),
-        };
-        Ok((found, reply))
+        released(self.eval(RELEASE, &[id]).await?)
     }
 
     async fn release(&self, id: &str) -> (Found, Vec<String>) {
@@ -169,6 +193,20 @@ impl Lock {
         let (found, granted) = self.release(id).await;
         assert_eq!(found, Found::Hold);
         granted
+    }
+
+    /// Gives up what several have that were let in together.
+    async fn retire(&self, ids: &[&str]) -> (Found, Vec<String>) {
+        let reply = self.eval(RELEASE, ids).await.unwrap();
+        released(reply).unwrap()
+    }
+
+    /// Sets the lease of a holder and of others of its run.
+    async fn renew_run(&self, ids: &[&str], ttl: u64) -> bool {
+        let ttl = ttl.to_string();
+        let mut args = vec![ids[0], &ttl];
+        args.extend(&ids[1..]);
+        bool::from_redis_value(self.eval(RENEW, &args).await.unwrap()).unwrap()
     }
 
     async fn try_renew(&self, id: &str, ttl: u64) -> RedisResult<bool> {
@@ -258,6 +296,17 @@ impl Lock {
     }
 }
 
+fn released(reply: Value) -> RedisResult<(Found, Vec<String>)> {
+    let mut reply = <Vec<String>>::from_redis_value(reply)?;
+    let found = match reply.remove(0).as_str() {
+        "0" => Found::Nothing,
+        "1" => Found::Hold,
+        "2" => Found::Place,
+        other => panic!("{other}"),
+    };
+    Ok((found, reply))
+}
+
 /// Not more than it was a moment ago, and not much less.
 #[track_caller]
 fn assert_nearly(ms: u64, whole: u64) {
@@ -284,7 +333,7 @@ fn headers_name_every_argument_and_every_key() {
             .filter(|n| text.contains(&format!("{word}[{n}]")))
             .collect::<Vec<_>>()
     };
-    for script in [ACQUIRE, RELEASE, RENEW] {
+    for script in [ACQUIRE, ASK, RELEASE, RENEW] {
         assert_eq!(
             documented(script, "-- ARGV"),
             used(script, "ARGV"),

@@ -1,15 +1,17 @@
 -- Takes the lock for an id, or a place in its queue. Idempotent: a holder is given its token again and
 -- its full ttl, a waiter keeps its place and has its waiter lease renewed. A try (waiter lease 0) never
--- queues, never passes anybody in line, and gives up a place that the id has.
+-- queues, never passes anybody in line, and gives up a place that the id has. Whose turn it is in a run
+-- (see book.lua) only its process knows: to its members this says no more than that.
 --
 -- KEYS     see book.lua
 -- ARGV 1   id, hexadecimal, of this one acquisition
 --      2   mode: 'r' or 'w'
 --      3   ttl, ms
 --      4   waiter lease, ms; 0 = may not wait
---      5   channel to publish '<id> <token>' to when a waiter is granted; '' = none
+--      5   channel of the process: '<id> <token>', and the ids of its run, are published there when a
+--          waiter is granted; '' = none, and no runs
 -- Returns  {1, token} held | {0, place from 0, ms until the holders' leases end} queued
---          | {-1, ms until the holders' leases end} busy
+--          | {-1, ms until the holders' leases end} busy | {2, token} one of a run
 
 local GATE, id, mode, ttl = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -63,6 +65,10 @@ grant()
 local record = redis.call('HGET', RECORDS, id)
 local token = record and tonumber(string.match(record, '^[rw](%d+) ')) or 0
 if token > 0 and alive(HOLDERS, id) then
+  if held == 'w' and holders > 1 then
+    keep(0)
+    return { 2, token }
+  end
   keep(ttl)
   redis.call('ZADD', HOLDERS, now + ttl * 1000, id)
   if ttl > span then redis.call('HSET', RECORDS, 'span', ttl) end

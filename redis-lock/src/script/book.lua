@@ -15,6 +15,8 @@
 local HOLDERS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 -- Work done for others in one call is bounded, so that no call stalls the server.
 local BATCH = 100
+-- The most that hold one after another on one grant (see run_behind).
+local RUN = 64
 
 -- Every name is read before anything is written: a foreign type raises WRONGTYPE and is left alone.
 local holders = redis.call('ZCARD', HOLDERS)
@@ -122,23 +124,71 @@ local function compatible(mode)
   return holders == 0 or (mode == 'r' and held == 'r')
 end
 
--- Lets in whoever is at the head and fits: one writer, or readers up to the next writer. Each keeps,
--- as a claim, what is left of its waiter lease: it may have died a moment ago. Returns their ids.
+-- Who stands right behind a writer, waits in its process and wants to write: they are let in together,
+-- as one run, and that process lets them hold one after another, in this order. Returns their ids, and
+-- the last of their deadlines: what was left to one of them is left to all.
+local function run_behind(channel, deadline)
+  local run = redis.call('ZRANGE', QUEUE, 1, RUN - 1)
+  local records = #run > 0 and redis.call('HMGET', RECORDS, unpack(run)) or run
+  for i, id in ipairs(run) do
+    local its = tonumber(redis.call('ZSCORE', WAITERS, id) or 0)
+    if records[i] ~= 'w0 ' .. channel or its <= now then return { unpack(run, 1, i - 1) }, deadline end
+    deadline = math.max(deadline, its)
+  end
+  return run, deadline
+end
+
+-- Makes holders of the head of the line and the run behind it. Each has a token of its own.
+local function hold_run(head, channel, deadline)
+  local run
+  run, deadline = run_behind(channel, deadline)
+  redis.call('ZREM', QUEUE, head, unpack(run))
+  redis.call('ZREM', WAITERS, head, unpack(run))
+  hold(head, 'w', deadline, channel)
+  local message = head .. ' ' .. number(last)
+  if #run > 0 then
+    message = message .. ' ' .. table.concat(run, ' ')
+    local leases, records = {}, {}
+    for _, id in ipairs(run) do
+      last = last + 1
+      leases[#leases + 1] = number(deadline)
+      leases[#leases + 1] = id
+      records[#records + 1] = id
+      records[#records + 1] = 'w' .. number(last) .. ' ' .. channel
+    end
+    redis.call('ZADD', HOLDERS, unpack(leases))
+    redis.call('HSET', RECORDS, 'last', number(last), unpack(records))
+    holders = holders + #run
+    queued = queued - #run
+  end
+  return message
+end
+
+-- Lets in whoever is at the head and fits: one writer and its run, or readers up to the next writer. Each
+-- keeps, as a claim, what is left of its waiter lease: it may have died a moment ago. Returns their ids,
+-- without those of a run.
 local function grant()
   local granted = {}
   for _ = 1, math.min(queued, BATCH) do
     local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
+    if not head then break end
     local deadline = tonumber(redis.call('ZSCORE', WAITERS, head) or 0)
     local mode, channel = string.match(redis.call('HGET', RECORDS, head) or '', '^([rw])%d+ (.*)$')
     if not mode or deadline <= now then
       forget(WAITERS, { head })
     elseif compatible(mode) then
-      redis.call('ZREM', QUEUE, head)
-      redis.call('ZREM', WAITERS, head)
-      hold(head, mode, deadline, channel)
+      local message
+      if mode == 'w' and channel ~= '' and queued > 1 then
+        message = hold_run(head, channel, deadline)
+      else
+        redis.call('ZREM', QUEUE, head)
+        redis.call('ZREM', WAITERS, head)
+        hold(head, mode, deadline, channel)
+        message = head .. ' ' .. number(last)
+      end
       granted[#granted + 1] = head
       -- An ACL may refuse the channel; the waiter's heartbeat finds the grant then.
-      if channel ~= '' then redis.pcall('PUBLISH', channel, head .. ' ' .. number(last)) end
+      if channel ~= '' then redis.pcall('PUBLISH', channel, message) end
     else
       break
     end

@@ -3,6 +3,7 @@
 --
 -- KEYS     see book.lua
 -- ARGV 1   id
+--      and the ids of others, of the same run, that are done as well
 -- Returns  {1 held | 2 queued | 0 neither, ids of the waiters that were granted ...}
 
 local GATE, id = KEYS[1], ARGV[1]
@@ -28,9 +29,9 @@ if not open then return { 0 } end
 
 -- Before the repair: that counts who is left, and only those who are alive.
 local released = 0
-if alive(HOLDERS, id) then
-  released = 1
-  forget(HOLDERS, { id })
+if alive(HOLDERS, id) or #ARGV > 1 then
+  released = alive(HOLDERS, id) and 1 or 0
+  forget(HOLDERS, ARGV)
 elseif alive(WAITERS, id) then
   released = 2
   forget(WAITERS, { id })

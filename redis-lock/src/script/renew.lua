@@ -3,6 +3,7 @@
 -- KEYS     see book.lua
 -- ARGV 1   id
 --      2   ttl, ms
+--      and the ids of its run that are to have the same lease
 -- Returns  1 renewed | 0 gone
 
 local GATE, id, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -36,6 +37,11 @@ grant()
 local gone = not alive(HOLDERS, id)
 keep(gone and 0 or ttl)
 if gone then return 0 end
-redis.call('ZADD', HOLDERS, now + ttl * 1000, id)
+local leases = { now + ttl * 1000, id }
+for i = 3, #ARGV do
+  leases[#leases + 1] = leases[1]
+  leases[#leases + 1] = ARGV[i]
+end
+redis.call('ZADD', HOLDERS, unpack(leases))
 if ttl > span then redis.call('HSET', RECORDS, 'span', ttl) end
 return 1
