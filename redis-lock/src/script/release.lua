@@ -3,13 +3,23 @@
 --
 -- KEYS     see book.lua
 -- ARGV 1   id
---      and the ids of others, of the same run, that are done as well
+--      2   what its gate says if it is a sole writer, see book.lua
+--      3   what the gate is to say then, 'F <token>'
+--      4   and until when: the token, in ms
+--      or, instead of these three, the ids of others, of the same run, that are done as well
 -- Returns  {1 held | 2 queued | 0 neither, ids of the waiters that were granted ...}
 
 local GATE, id = KEYS[1], ARGV[1]
+local gate = redis.call('GET', GATE)
+if gate and gate == ARGV[2] then
+  -- Mostly that is past, and as good as a DEL, without asking for the time. As long as it is not, be it that
+  -- the clock was set back, it keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
+  local floor = redis.pcall('SET', GATE, ARGV[3], 'PXAT', ARGV[4])
+  if not floor.err then return { 1 } end
+end
+local run = ARGV[2] and string.sub(ARGV[2], 1, 2) ~= 'W '
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local gate = redis.call('GET', GATE)
 
 local function number(n) return string.format('%.0f', n) end
 
@@ -29,9 +39,12 @@ if not open then return { 0 } end
 
 -- Before the repair: that counts who is left, and only those who are alive.
 local released = 0
-if alive(HOLDERS, id) or #ARGV > 1 then
+if run then
   released = alive(HOLDERS, id) and 1 or 0
   forget(HOLDERS, ARGV)
+elseif alive(HOLDERS, id) then
+  released = 1
+  forget(HOLDERS, { id })
 elseif alive(WAITERS, id) then
   released = 2
   forget(WAITERS, { id })
