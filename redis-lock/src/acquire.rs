@@ -1,51 +1,34 @@
-//! Getting a lock: ask, stand in line, ask again, until it is ours or the time is up.
+//! Getting a lock: ask, stand in line, until it is ours or the time is up.
 //!
 //! 1. All commands of one acquisition carry one id, so an answer that was lost is asked for again.
-//! 2. A waiter asks again before its waiter lease ends, whatever else it may hear: that is its place in
-//!    line. Without wake-ups from outside it asks the more often the nearer it is to the head.
-//! 3. Whoever gives up, for whatever reason, leaves nothing behind: see [`Attempt`].
+//! 2. A free lock costs one command. Where others of this process wait already, a newcomer joins them at once.
+//! 3. Whoever gives up, for whatever reason, leaves nothing behind: see [`Attempt`] and [`Waiter`].
 
 use std::{
-    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use redis::RedisResult;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::{
+    ask::{End, FAILED_PAUSE, LATEST_ARRIVAL, Waiter},
     connection::{Link, Reply, did_nothing, is_transient, no_reply},
+    engine::{Engine, engine},
     error::Error,
     guard::Guard,
     hold::Hold,
     key::Key,
     lease::Terms,
+    line::WAITER_LEASE,
     options::{Options, Wait},
     owner::Owner,
     release::withdraw,
-    renewal::{Engine, engine},
+    renewal::watch,
     script::{self, Acquired},
-    wakeup::Waiter,
+    unlock::give_back,
 };
-
-/// How long a waiter that has died keeps its place. Short, since it blocks those behind it; long enough
-/// for a heartbeat that is not answered and another one.
-const WAITER_LEASE: Duration = Duration::from_secs(3);
-const HEARTBEAT: Duration = Duration::from_secs(1);
-const HEARTBEAT_PATIENCE: Duration = Duration::from_millis(750);
-const _: () = assert!(
-    HEARTBEAT.as_millis() + 2 * HEARTBEAT_PATIENCE.as_millis() + LONGEST_PAUSE.as_millis()
-        < WAITER_LEASE.as_millis()
-);
-
-/// How long a command that was not answered may still be on its way. TCP may take longer; this covers links that were
-/// slow, not those that were dead.
-const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
-
-/// Pauses between asking, for the head of the line. They grow with the time waited.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes the lock as `options` say.
 ///
@@ -64,76 +47,77 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
         Wait::For(wait) => Some(started + wait),
         Wait::Forever => None,
     };
-    let owner = Owner::new(link, &options.namespace, key, options.mode);
+    let is_over = |at| end.is_some_and(|end| at >= end);
+    let owner = Arc::new(Owner::new(link, &options.namespace, key, options.mode));
+    let mut waiter = (!is_over(started)).then(|| Waiter::new(&owner));
     let mut attempt = Attempt::new(engine, owner, terms);
-    let mut waiter = None;
     let mut failed_before = false;
     loop {
+        if let Some(waiter) = waiter.as_mut().filter(|waiter| waiter.is_in_line())
+            && let Some(result) = attempt.wait_in_line(waiter, end).await
+        {
+            return result;
+        }
         let sent = Instant::now();
         // The last command does not queue, and takes back the place in the queue.
-        let last = end.is_some_and(|end| sent >= end);
-        let answer = attempt.ask(!last, waiter.is_some()).await;
+        let last = is_over(sent);
+        if last {
+            waiter = None;
+        } else if let Some(waiter) = &waiter {
+            waiter.asks(sent);
+        }
+        let answer = attempt.ask(!last).await;
         let fails = answer.is_err();
         let pause = match answer {
             Ok(Acquired::Held { token }) => {
                 let owner = Arc::clone(&attempt.owner);
-                let hold = Arc::new(Hold::new(owner, token, terms, sent, attempt.doubt));
+                let mut hold = Hold::new(owner, token, terms, sent, attempt.doubt);
                 if !hold.is_lost() {
                     attempt.unsettled = false;
-                    engine.watch(&hold);
+                    hold.in_run = waiter.as_ref().is_some_and(Waiter::holds);
+                    let hold = Arc::new(hold);
+                    watch(&hold);
                     return Ok(Guard::new(hold));
                 }
                 // The answer came too late to be of use. Asking again makes the lease a full one.
                 Duration::ZERO
             }
             Ok(Acquired::Queued { place, left }) => {
-                waiter.get_or_insert_with(|| Waiter::new(attempt.owner.id));
-                pause(place, left, started.elapsed())
+                if let Some(waiter) = &mut waiter {
+                    waiter.queued(sent, Some(place), left, attempt.doubt);
+                }
+                Duration::ZERO
             }
-            Ok(Acquired::Busy) => {
-                attempt.unsettled = attempt.doubt.is_some();
-                return Err(Error::Contended {
-                    key: attempt.owner.key.clone(),
-                    mode: attempt.owner.mode,
-                    waited: started.elapsed(),
-                });
+            Ok(Acquired::InRun) if !last => {
+                if let Some(waiter) = &mut waiter {
+                    waiter.queued(sent, None, Duration::ZERO, attempt.doubt);
+                }
+                Duration::ZERO
+            }
+            // Let in at this very moment, but not as the one whose turn it is: given back.
+            Ok(Acquired::InRun | Acquired::Busy) => {
+                attempt.unsettled &=
+                    attempt.doubt.is_some() || matches!(answer, Ok(Acquired::InRun));
+                let (key, mode) = (attempt.owner.key.clone(), attempt.owner.mode);
+                let waited = started.elapsed();
+                return Err(Error::Contended { key, mode, waited });
             }
             // A link that broke is often back at the second try; so that one is always made.
             Err(error) if is_transient(&error) && !(last && failed_before) => {
                 tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
-                pause(0, Duration::ZERO, started.elapsed()).max(LONGEST_PAUSE / 4)
+                FAILED_PAUSE
             }
             Err(error) => return Err(attempt.owner.failed(error)),
         };
         failed_before = fails;
-        let pause = match end {
-            Some(end) if !last => pause.min(end.saturating_duration_since(Instant::now())),
-            _ => pause,
-        };
-        // Woken or not, ask again.
-        let _ = timeout(pause, granted(waiter.as_ref())).await;
-    }
-}
-
-async fn granted(waiter: Option<&Waiter>) {
-    match waiter {
-        Some(waiter) => waiter.granted().await,
-        None => pending().await,
-    }
-}
-
-/// How long a waiter may sleep that has `place` others in front of it, if the holders' leases end in
-/// `left`. The load on Redis falls with the time waited; it grows with the logarithm of the length of the
-/// queue, not with the length.
-fn pause(place: u32, left: Duration, waited: Duration) -> Duration {
-    let of_the_head = (waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-    let pause = of_the_head.saturating_mul(place.saturating_add(1));
-    // Many that came at the same time need not ask at the same time.
-    let pause = pause.mul_f64(rand::random_range(0.8..1.2)).min(HEARTBEAT);
-    if place == 0 && left > Duration::ZERO {
-        pause.min(left + Duration::from_millis(1))
-    } else {
-        pause
+        if !pause.is_zero() {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let pause = match left {
+                Some(left) if !last => pause.min(left),
+                _ => pause,
+            };
+            sleep(pause).await;
+        }
     }
 }
 
@@ -151,10 +135,10 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(engine: &'static Engine, owner: Owner, terms: Terms) -> Self {
+    fn new(engine: &'static Engine, owner: Arc<Owner>, terms: Terms) -> Self {
         Attempt {
             engine,
-            owner: Arc::new(owner),
+            owner,
             terms,
             in_flight: None,
             unsettled: false,
@@ -162,18 +146,51 @@ impl Attempt {
         }
     }
 
-    async fn ask(&mut self, may_wait: bool, has_place: bool) -> RedisResult<Acquired> {
+    /// Until it is its turn; `None`: the time is up, or its turn was over before anybody looked.
+    async fn wait_in_line(
+        &mut self,
+        waiter: &mut Waiter,
+        end: Option<Instant>,
+    ) -> Option<Result<Guard, Error>> {
+        loop {
+            // Whatever has been sent is the waiter's to see to.
+            self.unsettled = false;
+            match waiter.turn(end).await {
+                End::Turn(turn, owner, doubt) => {
+                    let hold = Arc::new(Hold::claimed(owner, turn, self.terms, doubt));
+                    if !hold.is_lost() {
+                        watch(&hold);
+                        return Some(Ok(Guard::new(hold)));
+                    }
+                    give_back(hold);
+                    self.owner = Arc::new(self.owner.anew());
+                    *waiter = Waiter::new(&self.owner);
+                    if !waiter.is_in_line() {
+                        return None;
+                    }
+                }
+                End::Failed(error) => return Some(Err(error)),
+                End::Over {
+                    owner,
+                    asked,
+                    doubt,
+                } => {
+                    self.owner = owner;
+                    self.doubt = doubt;
+                    self.unsettled = asked || doubt.is_some();
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, may_wait: bool) -> RedisResult<Acquired> {
         let waiter_lease = if may_wait {
             WAITER_LEASE
         } else {
             Duration::ZERO
         };
         let patience = self.terms.patience();
-        let patience = if has_place {
-            patience.min(HEARTBEAT_PATIENCE)
-        } else {
-            patience
-        };
         let was_unsettled = std::mem::replace(&mut self.unsettled, true);
         let ttl = self.terms.first_ttl();
         let reply = self

@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::Error, hold::Hold, key::Key, mode::Mode, release};
+use crate::{
+    error::Error,
+    hold::Hold,
+    key::Key,
+    mode::Mode,
+    unlock::{give_back, unlock},
+};
 
 /// A lock that is held, until it is [given back](Guard::unlock) or dropped.
 ///
@@ -176,7 +182,7 @@ impl Guard {
         Unlock(Box::pin(async move {
             let mut guard = self;
             match guard.hold.take() {
-                Some(hold) => release::unlock(hold).await,
+                Some(hold) => unlock(hold).await,
                 None => Ok(()),
             }
         }))
@@ -200,7 +206,7 @@ impl IntoFuture for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            release::give_back(&hold);
+            give_back(hold);
         }
     }
 }

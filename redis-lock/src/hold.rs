@@ -12,7 +12,10 @@ use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::{
     lease::{Lease, Terms},
+    line::Turn,
+    mode::Mode,
     owner::Owner,
+    script::With,
 };
 
 #[derive(Debug)]
@@ -22,6 +25,10 @@ pub(crate) struct Hold {
     pub(crate) terms: Terms,
     /// Until when a command of its acquisition that was not answered may yet be executed.
     pub(crate) doubt: Option<Instant>,
+    /// Others of this process may be next, on the same lease.
+    pub(crate) in_run: bool,
+    /// It was taken by its own question, not granted to one who waited.
+    taken: bool,
     watched: Mutex<Watched>,
     news: Arc<Notify>,
 }
@@ -43,16 +50,57 @@ impl Hold {
         sent: Instant,
         doubt: Option<Instant>,
     ) -> Self {
+        Self::over(owner, token, terms, doubt, Lease::new(terms, sent))
+    }
+
+    /// A hold that somebody has been let in to; until it is renewed it has what was left of another lease.
+    pub(crate) fn claimed(
+        owner: Arc<Owner>,
+        turn: Turn,
+        terms: Terms,
+        doubt: Option<Instant>,
+    ) -> Self {
+        let (sent, ttl) = (turn.claim.sent, turn.claim.ttl);
+        let lease = Lease::claimed(terms, sent, ttl, Instant::now());
+        Hold {
+            in_run: turn.in_run,
+            taken: false,
+            ..Self::over(owner, turn.token, terms, doubt, lease)
+        }
+    }
+
+    fn over(
+        owner: Arc<Owner>,
+        token: u64,
+        terms: Terms,
+        doubt: Option<Instant>,
+        lease: Lease,
+    ) -> Self {
         Hold {
             owner,
             token,
             terms,
             doubt,
+            in_run: false,
+            taken: true,
             watched: Mutex::new(Watched {
-                lease: Lease::new(terms, sent),
+                lease,
                 planned: None,
             }),
             news: Arc::default(),
+        }
+    }
+
+    /// What Redis need not find out when it is given back.
+    pub(crate) fn given(&self) -> With {
+        if self.taken && self.owner.mode == Mode::Write {
+            let ttl = self.terms.first_ttl();
+            With::Gate {
+                token: self.token,
+                ttl,
+            }
+        } else {
+            With::Nothing
         }
     }
 

@@ -141,7 +141,7 @@ impl From<&Key> for Key {
 /// 2. No two locks share a name. A namespace has no `#`, so the first `#` of a name ends it; the kind says
 ///    how the body was made of the key, so the key can be read back.
 /// 3. A key without braces is in the slot that a Redis key of that text is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Names {
     /// The gate's name; the others differ in one byte.
     gate: String,
@@ -168,14 +168,19 @@ impl Names {
         Names { gate, role_at }
     }
 
-    /// The name for each role, in the order of the scripts' KEYS.
-    pub(crate) fn each(&self) -> impl Iterator<Item = String> {
-        ROLES.iter().map(|role| {
-            let mut name = self.gate.clone();
-            let mut letter = [0];
+    /// Hands out the name for each role, in the order of the scripts' KEYS.
+    pub(crate) fn each(&self, mut take: impl FnMut(&str)) {
+        let mut name = self.gate.clone();
+        let mut letter = [0];
+        for role in ROLES {
             name.replace_range(self.role_at..=self.role_at, role.encode_utf8(&mut letter));
-            name
-        })
+            take(&name);
+        }
+    }
+
+    /// About how long all of them are together.
+    pub(crate) fn size(&self) -> usize {
+        ROLES.len() * self.gate.len()
     }
 }
 
@@ -220,7 +225,9 @@ mod tests {
     }
 
     fn names(namespace: &str, key: &str) -> Vec<String> {
-        Names::new(namespace, &key.into()).each().collect()
+        let mut names = Vec::new();
+        Names::new(namespace, &key.into()).each(|name| names.push(name.to_owned()));
+        names
     }
 
     #[test]

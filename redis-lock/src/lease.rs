@@ -77,6 +77,25 @@ impl Lease {
         lease
     }
 
+    /// A lease that begins `now` with what is left of one to `ttl` that was asked for at `sent`. The first renewal makes
+    /// it what was promised, also if there is to be no other.
+    pub(crate) fn claimed(mut terms: Terms, sent: Instant, ttl: Duration, now: Instant) -> Self {
+        let promised = terms.first_ttl();
+        if !terms.auto_extend {
+            (terms.auto_extend, terms.max_hold) = (true, Some(promised));
+        }
+        let end = terms.max_hold.map(|max| now + max);
+        // Never more than was promised: a renewal may well shorten it.
+        let deadline = deadline(sent, ttl, end).min(deadline(now, promised, end));
+        Lease {
+            terms,
+            state: State::Held,
+            deadline,
+            end,
+            renew_at: Some((sent + ttl / 3).min(now + terms.ttl / 3)),
+        }
+    }
+
     pub(crate) fn is_lost(&self, now: Instant) -> bool {
         match self.state {
             State::Held => now >= self.deadline,
@@ -95,6 +114,10 @@ impl Lease {
             State::Held => self.deadline.saturating_duration_since(now),
             State::Lost | State::Over => Duration::ZERO,
         }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// What to do at `now`. After `Due::Renewal` the caller owes one of [`renewed`](Self::renewed),
@@ -168,7 +191,7 @@ impl Lease {
 }
 
 /// The server's clock and ours may drift apart by a hundredth, and Redis counts in milliseconds.
-fn deadline(sent: Instant, ttl: Duration, end: Option<Instant>) -> Instant {
+pub(crate) fn deadline(sent: Instant, ttl: Duration, end: Option<Instant>) -> Instant {
     let margin = ttl / 100 + Duration::from_millis(2);
     let deadline = sent + ttl.saturating_sub(margin);
     end.map_or(deadline, |end| end.min(deadline))

@@ -59,24 +59,31 @@
 #[path = "macro_support.rs"]
 pub mod __private;
 mod acquire;
+mod ask;
 mod connection;
+mod engine;
 mod enter;
 mod error;
 mod exec;
+mod front;
 mod guard;
 mod guards;
 mod held;
 mod hold;
 mod key;
 mod lease;
+mod line;
 mod locker;
 mod mode;
 mod nesting;
+mod opened;
 mod options;
 mod owner;
 mod release;
 mod renewal;
+mod run;
 mod script;
+mod unlock;
 mod wakeup;
 
 /// The redis-rs that this crate was built with, so that its version need not be guessed.
@@ -93,3 +100,4 @@ pub use mode::Mode;
 pub use options::Wait;
 #[cfg(feature = "macros")]
 pub use redis_lock_macros::redis_lock;
+pub use wakeup::Wakeups;

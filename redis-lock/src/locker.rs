@@ -8,15 +8,18 @@ use redis::{Client, aio::ConnectionLike};
 use crate::{
     acquire::acquire,
     connection::Link,
+    engine::engine,
     enter::{Entered, acquire_all, enter},
     error::Error,
     exec::LockExec,
+    front::Front,
     guard::Guard,
     guards::Guards,
     key::Key,
     mode::Mode,
+    opened::Opened,
     options::{Options, Wait},
-    renewal::engine,
+    wakeup::{Wakeups, on_push},
 };
 
 /// Takes locks. Cheap to clone; all clones, and all that the options return, share one connection.
@@ -86,13 +89,34 @@ impl Locker {
     /// ```
     #[must_use]
     pub fn new(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
-        Self::over(Link::new(connection))
+        Self::over(Link::new(connection, Arc::new(Front::silent())))
+    }
+
+    /// As [`new`](Locker::new), with wake-ups that come in on that connection: see [`Wakeups`] for how it is set up.
+    ///
+    /// ```no_run
+    /// use redis_lock::{Locker, Wakeups};
+    ///
+    /// # async fn f(subscribed: redis_lock::redis::aio::ConnectionManager, wakeups: Wakeups) {
+    /// let locker = Locker::with_wakeups(subscribed, &wakeups);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_wakeups(
+        connection: impl ConnectionLike + Clone + Send + Sync + 'static,
+        wakeups: &Wakeups,
+    ) -> Self {
+        Self::over(Link::new(connection, Arc::clone(&wakeups.0)))
     }
 
     /// Connects to one Redis server, by a URL as [`redis::Client::open`] reads it.
     ///
-    /// The connection lives on a thread of this crate: it is not lost with the runtime that opened it, and
-    /// it is replaced when it hangs or when its server has become a replica.
+    /// Every runtime that uses the Locker has a connection of its own, on which whoever waits there hears of its turn; one
+    /// more lives on a thread of this crate, which renews leases and releases what was dropped, also when your runtime is
+    /// blocked or has ended. They reconnect, and are replaced when they hang or when their server has become a replica.
+    ///
+    /// Wake-ups need RESP3 (Redis 6) and the right to subscribe to channels that begin with `redis-lock:`. Without
+    /// them waiting works by asking again and again, which is said once to [`tracing`].
     ///
     /// # Errors
     ///
@@ -111,9 +135,11 @@ impl Locker {
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
         let failed = |source| Error::Redis { key: None, source };
         let client = Client::open(url.as_ref()).map_err(failed)?;
-        let opened = engine()?.spawn(Link::open(client)).await;
-        let link = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
-        Ok(Self::over(link.map_err(failed)?))
+        let opened = engine()?.spawn(Opened::new(client, on_push)).await;
+        let opened = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
+        let opened = opened.map_err(failed)?;
+        opened.settle().await;
+        Ok(Self::over(Link::over(opened)))
     }
 
     fn over(link: Link) -> Self {

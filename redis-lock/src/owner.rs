@@ -1,20 +1,23 @@
 //! Who asks for a lock: the value that acquisition, renewal and release share.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use redis::RedisError;
 
 use crate::{
     connection::{Link, is_foreign},
     error::Error,
+    front::Front,
     key::{Key, Names},
     mode::Mode,
 };
 
 /// One acquisition, as Redis knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) link: Arc<Link>,
+    /// Where it hears of its turn: that of the runtime that it began in.
+    pub(crate) front: Arc<Front>,
     pub(crate) key: Key,
     pub(crate) names: Names,
     pub(crate) mode: Mode,
@@ -24,11 +27,20 @@ pub(crate) struct Owner {
 impl Owner {
     pub(crate) fn new(link: Arc<Link>, namespace: &str, key: Key, mode: Mode) -> Self {
         Owner {
+            front: link.front(),
             link,
             names: Names::new(namespace, &key),
             key,
             mode,
-            id: Id(rand::random()),
+            id: Id::new(),
+        }
+    }
+
+    /// The same once more, as somebody whom Redis does not know yet.
+    pub(crate) fn anew(&self) -> Self {
+        Owner {
+            id: Id::new(),
+            ..self.clone()
         }
     }
 
@@ -51,14 +63,24 @@ impl Owner {
 pub(crate) struct Id(u128);
 
 impl Id {
+    fn new() -> Self {
+        Id(rand::random())
+    }
+
+    /// In hexadecimal.
+    pub(crate) fn text(self) -> [u8; 32] {
+        let mut text = [0; 32];
+        for (digits, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            digits[0] = HEXADECIMAL[usize::from(byte >> 4)];
+            digits[1] = HEXADECIMAL[usize::from(byte & 15)];
+        }
+        text
+    }
+
     /// Back from its hexadecimal form.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         u128::from_str_radix(text, 16).ok().map(Id)
     }
 }
 
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";

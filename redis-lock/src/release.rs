@@ -1,10 +1,11 @@
-//! Giving a lock back: awaited, or in the background when nobody is there to wait.
+//! Telling Redis that something is given up, until it has heard it.
 //!
 //! 1. A release may be sent any number of times, since Redis knows it by its id.
-//! 2. One that cannot be finished here goes on in the engine, until nothing can be left to release.
+//! 2. One that cannot be finished where it began goes on in the engine, until nothing can be left to release.
 
 use std::{
     sync::Arc,
+    task::Waker,
     time::{Duration, Instant},
 };
 
@@ -13,98 +14,17 @@ use tokio::sync::Semaphore;
 
 use crate::{
     connection::{Reply, is_transient, no_reply},
-    error::Error,
-    hold::Hold,
+    engine::Engine,
+    line::{After, lines},
     owner::Owner,
-    renewal::{Engine, engine},
-    script::{self, Acquired},
-    wakeup,
+    script::{self, Acquired, With},
 };
 
-/// How long the caller of `unlock` waits at most for a Redis that does not answer.
+/// How long to wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_LATE_PAUSE: Duration = Duration::from_millis(100);
-
-/// Gives a hold back and says whether it had been good all the time.
-pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
-    let engine = engine()?;
-    // From here on somebody gives it back, also if we are dropped.
-    let handed_in = HandIn::new(engine, &hold);
-    let owner = &hold.owner;
-    let lost = || Error::Lost {
-        key: owner.key.clone(),
-    };
-    if !handed_in.was_good {
-        return Err(lost());
-    }
-    let outcome = release(owner, Instant::now() + PATIENCE).await;
-    match outcome {
-        Ok(outcome) => {
-            handed_in.done();
-            if let Some(doubt) = hold.doubt {
-                engine.spawn(withdraw_late(Arc::clone(owner), doubt));
-            }
-            // After a failed try, one that finds nothing means that the first one was executed.
-            if outcome.found || outcome.tries > 1 {
-                Ok(())
-            } else {
-                Err(lost())
-            }
-        }
-        Err(error) => Err(owner.failed(error)),
-    }
-}
-
-/// Gives a hold back in the background. Never blocks, never panics.
-pub(crate) fn give_back(hold: &Arc<Hold>) {
-    if let Ok(engine) = engine() {
-        drop(HandIn::new(engine, hold));
-    }
-}
-
-/// A hold that is being given back: by its owner, or if that is dropped, by the engine.
-struct HandIn {
-    engine: &'static Engine,
-    /// `None`: done.
-    hold: Option<Arc<Hold>>,
-    was_good: bool,
-}
-
-impl HandIn {
-    fn new(engine: &'static Engine, hold: &Arc<Hold>) -> Self {
-        let was_good = engine.unwatch(hold);
-        HandIn {
-            engine,
-            hold: Some(Arc::clone(hold)),
-            was_good,
-        }
-    }
-
-    fn done(mut self) {
-        self.hold = None;
-    }
-}
-
-impl Drop for HandIn {
-    fn drop(&mut self) {
-        let Some(hold) = self.hold.take() else {
-            return;
-        };
-        // Later than this Redis has ended the lease by itself.
-        let until = Instant::now() + hold.terms.ttl;
-        self.engine.spawn(async move {
-            let owner = &hold.owner;
-            if let Err(error) = release_in_turn(owner, until).await {
-                tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
-            }
-            if let Some(doubt) = hold.doubt {
-                withdraw_late(Arc::clone(owner), doubt).await;
-            }
-        });
-    }
-}
 
 /// Takes back, in the background, whatever an acquisition may have got that nobody waits for any more.
 ///
@@ -125,7 +45,7 @@ pub(crate) fn withdraw(
                 doubt = doubt.max(Some(until));
             }
         }
-        if let Err(error) = release_in_turn(&owner, until).await {
+        if let Err(error) = release_in_turn(&owner, &With::Nothing, until).await {
             tracing::debug!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
         }
         if let Some(doubt) = doubt {
@@ -136,7 +56,7 @@ pub(crate) fn withdraw(
 
 /// Releases again and again until `doubt` is over: a command that was sent and never answered may yet arrive, over a
 /// link that is gone.
-async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
+pub(crate) async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
     let mut pause = FIRST_LATE_PAUSE;
     loop {
         let left = doubt.saturating_duration_since(Instant::now());
@@ -145,7 +65,7 @@ async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
         }
         tokio::time::sleep(pause.min(left)).await;
         pause *= 2;
-        if let Err(error) = release_in_turn(&owner, doubt).await {
+        if let Err(error) = release_in_turn(&owner, &With::Nothing, doubt).await {
             tracing::debug!(key = %owner.key, %error, "a late command may have taken the lock; it ends with its ttl");
             return;
         }
@@ -153,22 +73,32 @@ async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
 }
 
 /// In the background: not too many at a time.
-async fn release_in_turn(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisError> {
-    release_by(owner, until, Some(&owner.link.releases)).await
+pub(crate) async fn release_in_turn(
+    owner: &Arc<Owner>,
+    with: &With,
+    until: Instant,
+) -> Result<Outcome, RedisError> {
+    release_by(owner, with, until, Some(&owner.link.releases)).await
 }
 
-async fn release(owner: &Arc<Owner>, until: Instant) -> Result<Outcome, RedisError> {
-    release_by(owner, until, None).await
+/// Gives up what `owner` has, and with it those of its run.
+pub(crate) async fn release(
+    owner: &Arc<Owner>,
+    with: &With,
+    until: Instant,
+) -> Result<Outcome, RedisError> {
+    release_by(owner, with, until, None).await
 }
 
-struct Outcome {
-    found: bool,
-    tries: u32,
+pub(crate) struct Outcome {
+    pub(crate) found: bool,
+    pub(crate) tries: u32,
 }
 
 /// Sends the release until it is answered, fails for good, or `until` has passed. Tries at least once.
 async fn release_by(
     owner: &Arc<Owner>,
+    with: &With,
     until: Instant,
     turns: Option<&Semaphore>,
 ) -> Result<Outcome, RedisError> {
@@ -186,13 +116,18 @@ async fn release_by(
         } else {
             left.min(PATIENCE / 2)
         };
-        let reply = script::release(owner);
+        let reply = script::release(owner, with.clone());
         let reply = owner.link.within(patience, reply).await;
         drop(turn);
         match reply.unwrap_or_else(|| Err(no_reply())) {
             Ok(released) => {
-                wakeup::wake(&released.granted);
                 let found = released.found;
+                let mut after = After::default();
+                for id in released.granted {
+                    lines().ask_for(id, &mut after);
+                }
+                // Nothing but wakers: nobody has been let in, or has left.
+                after.wake.into_iter().for_each(Waker::wake);
                 return Ok(Outcome { found, tries });
             }
             Err(error) if !is_transient(&error) || Instant::now() + pause >= until => {

@@ -1,50 +1,42 @@
-//! The engine: one thread and one task per process that keeps every lease of the process.
+//! Keeping leases: all of the process, by one task of the engine's.
 //!
-//! 1. It has a runtime of its own: a runtime of the user's that ends, is blocked or is not there (in a
-//!    `Drop`) takes nothing away from it.
-//! 2. A lease is watched from before it can expire until before its release is sent, so no renewal
+//! 1. A lease is watched from before it can expire until before its release is sent, so no renewal
 //!    outlives a release.
-//! 3. The holder is told at the deadline, also while a renewal hangs: renewals are tasks beside the one
+//! 2. The holder is told at the deadline, also while a renewal hangs: renewals are tasks beside the one
 //!    that watches deadlines.
-//! 4. Taking and giving back a lock seldom wakes the engine: it sleeps until the earliest event that it
-//!    knew of, and leaves that come and go before then pass it by.
+//! 3. Taking and giving back a lock seldom wakes the engine: it sleeps until the earliest event that it
+//!    knew of, and leases that come and go before then pass it by.
+//! 4. Renewals that fall due at about the same time go out together, a hundred to a batch; a batch fails or waits for
+//!    itself alone.
 
 use std::{
     collections::BTreeMap,
-    future::Future,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread,
     time::{Duration, Instant},
 };
 
-use once_cell::sync::OnceCell;
-use tokio::{
-    runtime::{Builder, Handle},
-    sync::Notify,
-    task::JoinHandle,
-    time::timeout_at,
-};
+use once_cell::sync::Lazy;
+use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
-    connection::{is_foreign, no_reply},
-    error::Error,
+    ask::finish,
+    connection::{Link, did_nothing, is_foreign, no_reply},
+    engine::{Engine, engine},
     hold::{Hold, Watched},
     lease::Due,
+    line::{After, lines},
     owner::Id,
-    script,
+    run::Claim,
+    script::{self, Renewal},
 };
 
-static ENGINE: OnceCell<Engine> = OnceCell::new();
+/// More would keep other commands waiting: a renewal takes Redis a few microseconds.
+const BATCH: usize = 100;
 
-/// The engine of this process, started when it is first asked for.
-pub(crate) fn engine() -> Result<&'static Engine, Error> {
-    ENGINE.get_or_try_init(|| Engine::start().map_err(Error::Engine))
-}
+static RENEWALS: Lazy<Renewals> = Lazy::new(Renewals::default);
 
-#[derive(Debug)]
-pub(crate) struct Engine {
-    runtime: Handle,
+#[derive(Debug, Default)]
+struct Renewals {
     schedule: Mutex<Schedule>,
     sooner: Notify,
 }
@@ -55,73 +47,69 @@ struct Schedule {
     holds: BTreeMap<(Instant, Id), Arc<Hold>>,
     /// When the engine wakes by itself.
     alarm: Option<Instant>,
+    is_watched: bool,
 }
 
-impl Engine {
-    fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        thread::Builder::new()
-            .name("redis-lock".to_owned())
-            .spawn(move || runtime.block_on(ENGINE.wait().run_always()))?;
-        Ok(Engine {
-            runtime: handle,
-            schedule: Mutex::default(),
-            sooner: Notify::new(),
-        })
-    }
+/// A lease that is due, and what it is to be set to.
+type Work = (Arc<Hold>, Duration);
 
-    /// Runs a task that must not depend on the caller. Works anywhere, also outside of a runtime.
-    pub(crate) fn spawn<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<T> {
-        self.runtime.spawn(task)
+/// Does what is due for a hold, and sees to it that it is looked at again in time. Called when a hold begins.
+pub(crate) fn watch(hold: &Arc<Hold>) {
+    if let (Some(work), Ok(engine)) = (RENEWALS.look_at(hold), engine()) {
+        engine.spawn(renew(engine, Arc::clone(&hold.owner.link), vec![work]));
     }
+}
 
-    /// Does what is due for a hold, and sees to it that it is looked at again in time. Called when a hold
-    /// begins, when its time has come, and when a renewal has been answered.
-    pub(crate) fn watch(&'static self, hold: &Arc<Hold>) {
+/// Ends the watch: the holder gives the lock back. True: it was still good.
+pub(crate) fn unwatch(hold: &Hold) -> bool {
+    let mut watched = hold.watched();
+    RENEWALS.forget(&mut watched, hold);
+    watched.lease.give_back(Instant::now())
+}
+
+impl Renewals {
+    /// What has to be done now, if anything; and plans when to look again.
+    fn look_at(&'static self, hold: &Arc<Hold>) -> Option<Work> {
         let mut watched = hold.watched();
         self.forget(&mut watched, hold);
+        let mut work = None;
         loop {
             match watched.lease.due(Instant::now()) {
                 Due::At(at) => {
+                    let at = together(at, hold.terms.ttl, watched.lease.deadline());
                     watched.planned = Some(at);
-                    return self.plan(at, hold);
+                    self.plan(at, hold);
+                    return work;
                 }
-                Due::Renewal(ttl) => {
-                    self.spawn(renew(self, Arc::clone(hold), ttl));
-                }
+                Due::Renewal(ttl) => work = Some((Arc::clone(hold), ttl)),
                 Due::Loss => {
                     drop(watched);
-                    return tell_loss(hold, "its lease has ended");
+                    tell_loss(hold, "its lease has ended");
+                    return work;
                 }
-                Due::Never => return,
+                Due::Never => return work,
             }
         }
     }
 
-    /// Ends the watch: the holder gives the lock back. True: it was still good.
-    pub(crate) fn unwatch(&self, hold: &Hold) -> bool {
-        let mut watched = hold.watched();
-        self.forget(&mut watched, hold);
-        watched.lease.give_back(Instant::now())
-    }
-
-    /// Code of others runs in here (whoever listens to `tracing`, and wakers). Should it panic, all other locks of the
-    /// process go on.
-    async fn run_always(&'static self) {
+    /// Code of others runs in the engine (whoever listens to `tracing`, and wakers). Should it panic, all other locks of
+    /// the process go on.
+    async fn run_always(&'static self, engine: &'static Engine) {
         loop {
-            let _panicked = self.spawn(self.run()).await;
+            let _panicked = engine.spawn(self.run(engine)).await;
         }
     }
 
-    async fn run(&'static self) {
+    async fn run(&'static self, engine: &'static Engine) {
         loop {
+            let mut work: Vec<Work> = Vec::new();
             while let Some(hold) = self.take_due(Instant::now()) {
-                self.watch(&hold);
+                work.extend(self.look_at(&hold));
+                if work.len() == BATCH {
+                    send_out(engine, std::mem::take(&mut work));
+                }
             }
+            send_out(engine, work);
             let sooner = self.sooner.notified();
             match self.set_alarm() {
                 Some(alarm) => {
@@ -133,9 +121,15 @@ impl Engine {
         }
     }
 
-    fn plan(&self, at: Instant, hold: &Arc<Hold>) {
+    fn plan(&'static self, at: Instant, hold: &Arc<Hold>) {
         let mut schedule = self.schedule();
         schedule.holds.insert((at, hold.owner.id), Arc::clone(hold));
+        if !schedule.is_watched
+            && let Ok(engine) = engine()
+        {
+            schedule.is_watched = true;
+            engine.spawn(self.run_always(engine));
+        }
         if schedule.alarm.is_none_or(|alarm| at < alarm) {
             schedule.alarm = Some(at);
             self.sooner.notify_one();
@@ -165,27 +159,100 @@ impl Engine {
     }
 }
 
-async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
-    let owner = &hold.owner;
-    let Ok(_turn) = owner.link.renewals.acquire().await else {
-        return; // it is never closed
-    };
-    if hold.is_over() {
-        return;
+/// A little later, so that what falls due at about the same time is done at the same time; and not all that were taken at
+/// once in the same instant. Never later than the deadline.
+fn together(at: Instant, ttl: Duration, deadline: Instant) -> Instant {
+    static START: Lazy<Instant> = Lazy::new(Instant::now);
+    let grain = (ttl / 100).max(Duration::from_millis(1));
+    let spread = grain * rand::random_range(0..6);
+    let since = (at + spread).saturating_duration_since(*START);
+    let grains = since.as_nanos().div_ceil(grain.as_nanos());
+    let later = u32::try_from(grains)
+        .ok()
+        .map(|grains| *START + grain * grains);
+    match later {
+        Some(later) if later < deadline => later,
+        _ => at,
     }
+}
+
+/// Each connection's for itself.
+fn send_out(engine: &'static Engine, work: Vec<Work>) {
+    let mut by_link: Vec<(Arc<Link>, Vec<Work>)> = Vec::new();
+    for work in work {
+        let link = &work.0.owner.link;
+        match by_link
+            .iter_mut()
+            .find(|(other, _)| Arc::ptr_eq(other, link))
+        {
+            Some((_, batch)) => batch.push(work),
+            None => by_link.push((Arc::clone(link), vec![work])),
+        }
+    }
+    for (link, batch) in by_link {
+        engine.spawn(renew(engine, link, batch));
+    }
+}
+
+async fn renew(engine: &'static Engine, link: Arc<Link>, mut work: Vec<Work>) {
+    work.retain(|(hold, _)| !hold.is_over());
+    let Some(patience) = work.iter().map(|(hold, _)| hold.terms.patience()).min() else {
+        return;
+    };
+    let renewals = work
+        .iter()
+        .map(|(hold, ttl)| Renewal {
+            owner: Arc::clone(&hold.owner),
+            ttl: *ttl,
+            run: if hold.in_run {
+                lines().behind(&hold.owner)
+            } else {
+                Vec::new()
+            },
+        })
+        .collect();
     let sent = Instant::now();
-    let reply = script::renew(owner, ttl);
-    let reply = owner.link.within(hold.terms.patience(), reply).await;
+    let reply = link
+        .within(patience, script::renew(engine, &link, renewals))
+        .await;
     let now = Instant::now();
-    let reply = reply.unwrap_or_else(|| Err(no_reply()));
-    let lost = match &reply {
+    let replies = match reply.unwrap_or_else(|| Err(no_reply())) {
+        Ok(replies) => replies,
+        Err(error) => work.iter().map(|_| Err(error.clone())).collect(),
+    };
+    let mut again = Vec::new();
+    for ((hold, ttl), reply) in work.into_iter().zip(replies) {
+        renewed(&hold, ttl, sent, now, &reply);
+        again.extend(RENEWALS.look_at(&hold));
+        if let Err(error) = reply {
+            let owner = &hold.owner;
+            tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed");
+        }
+    }
+    send_out(engine, again);
+}
+
+fn renewed(
+    hold: &Arc<Hold>,
+    ttl: Duration,
+    sent: Instant,
+    now: Instant,
+    reply: &redis::RedisResult<bool>,
+) {
+    let lost = match reply {
         Ok(true) => {
+            if hold.in_run {
+                lines().renewed(&hold.owner, Some(Claim::new(sent, ttl)));
+            }
             hold.watched().lease.renewed(sent, ttl, now);
             None
         }
         Ok(false) => Some("Redis no longer knows of it"),
         Err(error) if is_foreign(error) => Some("somebody else's value has replaced it"),
-        Err(_) => {
+        Err(error) => {
+            if hold.in_run && !did_nothing(error) {
+                lines().renewed(&hold.owner, None);
+            }
             hold.watched().lease.failed(now);
             None
         }
@@ -193,17 +260,18 @@ async fn renew(engine: &'static Engine, hold: Arc<Hold>, ttl: Duration) {
     if let Some(why) = lost
         && hold.watched().lease.gone()
     {
-        tell_loss(&hold, why);
-    }
-    engine.watch(&hold);
-    if let Err(error) = reply {
-        tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed");
+        tell_loss(hold, why);
     }
 }
 
-/// First the holder, then whoever reads logs.
+/// First the holder, and those who were to hold after it; then whoever reads logs.
 fn tell_loss(hold: &Hold, why: &str) {
     hold.tell_loss();
     let owner = &hold.owner;
+    if hold.in_run {
+        let mut after = After::default();
+        lines().lost(owner, &mut after);
+        finish(after);
+    }
     tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
 }

@@ -6,11 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use once_cell::sync::Lazy;
-use redis::{Cmd, FromRedisValue, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use crate::{
-    connection::{Reply, is_unknown_script},
+    connection::{Link, Reply, is_cross_slot, is_unknown_script, no_reply},
+    engine::Engine,
     key::Names,
+    mode::Mode,
     owner::{Id, Owner},
 };
 
@@ -27,13 +29,26 @@ pub(crate) enum Acquired {
     },
     /// Not held, and nothing left behind.
     Busy,
+    /// Let in with others of this process, which must know whose turn it is.
+    InRun,
+}
+
+/// The answer to [`wait`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Of the first who waits yet.
+    pub(crate) place: Option<u32>,
+    /// When the leases of those who hold it now end, unless they are renewed.
+    pub(crate) left: Duration,
+    /// Those of the askers that have been let in, with their tokens.
+    pub(crate) granted: Vec<(Id, u64)>,
 }
 
 /// What [`release`] found and gave up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Released {
     pub(crate) found: bool,
-    /// The waiters, of any process, that now hold the lock.
+    /// The waiters, of any process, that now hold the lock; of a run, the first.
     pub(crate) granted: Vec<Id>,
 }
 
@@ -43,34 +58,97 @@ pub(crate) fn acquire(
     ttl: Duration,
     waiter_lease: Duration,
 ) -> Reply<Acquired> {
-    let args = vec![
-        owner.mode.letter().to_owned(),
-        millis(ttl),
-        millis(waiter_lease),
-        String::new(), // the wake channel: nobody listens yet
-    ];
-    call(&ACQUIRE, owner, args, |reply| {
-        let (status, a, b): (i64, u64, Option<u64>) = match <Vec<i64>>::from_redis_value(reply)?[..]
-        {
-            [status, a] => (status, a.cast_unsigned(), None),
-            [status, a, b] => (status, a.cast_unsigned(), Some(b.cast_unsigned())),
-            _ => return Err(unexpected("acquire")),
-        };
-        match (status, b) {
-            (1, None) => Ok(Acquired::Held { token: a }),
-            (0, Some(left)) => Ok(Acquired::Queued {
-                place: u32::try_from(a).unwrap_or(u32::MAX),
-                left: Duration::from_millis(left),
+    let write = move |owner: &Owner, command: &mut Cmd| {
+        command.arg(&owner.id.text()[..]).arg(owner.mode.letter());
+        command.arg(millis(ttl)).arg(millis(waiter_lease));
+        command.arg(owner.front.channel());
+    };
+    call(
+        &ACQUIRE,
+        Arc::clone(owner),
+        write,
+        |reply| match <Vec<i64>>::from_redis_value(reply)?[..] {
+            [1, token] => Ok(Acquired::Held {
+                token: token.cast_unsigned(),
             }),
-            (-1, None) => Ok(Acquired::Busy),
+            [0, place, left] => Ok(Acquired::Queued {
+                place: u32::try_from(place).unwrap_or(u32::MAX),
+                left: Duration::from_millis(left.cast_unsigned()),
+            }),
+            [-1, _] => Ok(Acquired::Busy),
+            [2, _] => Ok(Acquired::InRun),
             _ => Err(unexpected("acquire")),
+        },
+    )
+}
+
+/// Asks again for all that wait in one place. `owner` is any of them.
+pub(crate) fn wait(
+    owner: &Arc<Owner>,
+    waiter_lease: Duration,
+    waiters: Vec<(Id, Mode)>,
+) -> Reply<Waiting> {
+    let write = move |owner: &Owner, command: &mut Cmd| {
+        command.arg(millis(waiter_lease)).arg(owner.front.channel());
+        for (id, mode) in &waiters {
+            command.arg(&id.text()[..]).arg(mode.letter());
         }
+    };
+    call(&WAIT, Arc::clone(owner), write, |reply| {
+        let items = <Vec<Value>>::from_redis_value(reply)?;
+        let mut items = items.into_iter();
+        let mut number = || -> RedisResult<i64> {
+            let item = items.next().ok_or_else(|| unexpected("wait"))?;
+            Ok(i64::from_redis_value(item)?)
+        };
+        let (place, left) = (number()?, number()?);
+        let mut granted = Vec::with_capacity(items.len() / 2);
+        while let (Some(id), Some(token)) = (items.next(), items.next()) {
+            let id = Id::parse(&String::from_redis_value(id)?);
+            let id = id.ok_or_else(|| unexpected("wait"))?;
+            granted.push((id, u64::from_redis_value(token)?));
+        }
+        Ok(Waiting {
+            place: u32::try_from(place).ok(),
+            left: Duration::from_millis(left.cast_unsigned()),
+            granted,
+        })
     })
 }
 
+/// What else is known of what is given up.
+#[derive(Clone, Debug)]
+pub(crate) enum With {
+    Nothing,
+    /// It was taken while it was free, with this token and ttl: the gate may say no more than that.
+    Gate {
+        token: u64,
+        ttl: Duration,
+    },
+    /// Those of its run that have had their turn, and go with it.
+    Run(Arc<[Id]>),
+}
+
 /// Gives up the hold or the place in the queue, if there is one, and lets in who is next.
-pub(crate) fn release(owner: &Arc<Owner>) -> Reply<Released> {
-    call(&RELEASE, owner, Vec::new(), |reply| {
+pub(crate) fn release(owner: &Arc<Owner>, with: With) -> Reply<Released> {
+    let write = move |owner: &Owner, command: &mut Cmd| {
+        let id = owner.id.text();
+        command.arg(&id[..]);
+        match &with {
+            With::Nothing => {}
+            With::Gate { token, ttl } => {
+                let id = String::from_utf8_lossy(&id);
+                command.arg(format!("W {id} {token} {}", millis(*ttl)));
+                command.arg(format!("F {token}")).arg(token / 1000);
+            }
+            With::Run(run) => {
+                for id in run.iter().filter(|id| **id != owner.id) {
+                    command.arg(&id.text()[..]);
+                }
+            }
+        }
+    };
+    call(&RELEASE, Arc::clone(owner), write, |reply| {
         let items = <Vec<String>>::from_redis_value(reply)?;
         let [status, ids @ ..] = &items[..] else {
             return Err(unexpected("release"));
@@ -82,11 +160,61 @@ pub(crate) fn release(owner: &Arc<Owner>) -> Reply<Released> {
     })
 }
 
-/// Sets the lease to `ttl` from now. False: it is gone.
-pub(crate) fn renew(owner: &Arc<Owner>, ttl: Duration) -> Reply<bool> {
-    call(&RENEW, owner, vec![millis(ttl)], |reply| {
-        Ok(bool::from_redis_value(reply)?)
-    })
+/// A lease that is to be set, with those of its run.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) ttl: Duration,
+    pub(crate) run: Vec<Id>,
+}
+
+impl Renewal {
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let mut command = command(verb, script, &self.owner, self.run.len() + 2);
+        command.arg(&self.owner.id.text()[..]).arg(millis(self.ttl));
+        for id in &self.run {
+            command.arg(&id.text()[..]);
+        }
+        command
+    }
+}
+
+/// Sets leases, each from now. False: it is gone. One that fails does not hinder the others.
+pub(crate) async fn renew(
+    engine: &Engine,
+    link: &Arc<Link>,
+    renewals: Vec<Renewal>,
+) -> RedisResult<Vec<RedisResult<bool>>> {
+    let mut pipeline = Pipeline::with_capacity(renewals.len());
+    pipeline.ignore_errors();
+    for renewal in &renewals {
+        pipeline.add_command(renewal.command("EVALSHA", &RENEW.hash));
+    }
+    let replies = match link.send_all(pipeline).await {
+        // A cluster has no pipelines over several slots; then each for itself, at the same time.
+        Err(error) if is_cross_slot(&error) => {
+            let alone = renewals
+                .iter()
+                .map(|renewal| engine.spawn(link.send(renewal.command("EVALSHA", &RENEW.hash))));
+            let mut replies = Vec::with_capacity(renewals.len());
+            for reply in alone.collect::<Vec<_>>() {
+                replies.push(reply.await.unwrap_or_else(|_| Err(no_reply())));
+            }
+            replies
+        }
+        replies => replies?,
+    };
+    let mut results = Vec::with_capacity(replies.len());
+    for (reply, renewal) in replies.into_iter().zip(&renewals) {
+        let reply = match reply {
+            Err(error) if is_unknown_script(&error) => {
+                link.send(renewal.command("EVAL", &RENEW.source)).await
+            }
+            reply => reply,
+        };
+        results.push(reply.and_then(|reply| Ok(bool::from_redis_value(reply)?)));
+    }
+    Ok(results)
 }
 
 struct Script {
@@ -95,6 +223,7 @@ struct Script {
 }
 
 static ACQUIRE: Lazy<Script> = Lazy::new(|| Script::new(include_str!("script/acquire.lua")));
+static WAIT: Lazy<Script> = Lazy::new(|| Script::new(include_str!("script/wait.lua")));
 static RELEASE: Lazy<Script> = Lazy::new(|| Script::new(include_str!("script/release.lua")));
 static RENEW: Lazy<Script> = Lazy::new(|| Script::new(include_str!("script/renew.lua")));
 
@@ -108,16 +237,18 @@ impl Script {
 
 fn call<T: 'static>(
     script: &'static Script,
-    owner: &Arc<Owner>,
-    args: Vec<String>,
+    owner: Arc<Owner>,
+    write: impl Fn(&Owner, &mut Cmd) + Send + Sync + 'static,
     read: fn(Value) -> RedisResult<T>,
 ) -> Reply<T> {
-    let owner = Arc::clone(owner);
     Box::pin(async move {
-        let by_hash = command("EVALSHA", &script.hash, &owner, &args);
+        const ARGUMENTS: usize = 5;
+        let mut by_hash = command("EVALSHA", &script.hash, &owner, ARGUMENTS);
+        write(&owner, &mut by_hash);
         let reply = match owner.link.send(by_hash).await {
             Err(error) if is_unknown_script(&error) => {
-                let by_source = command("EVAL", &script.source, &owner, &args);
+                let mut by_source = command("EVAL", &script.source, &owner, ARGUMENTS);
+                write(&owner, &mut by_source);
                 owner.link.send(by_source).await
             }
             reply => reply,
@@ -126,22 +257,23 @@ fn call<T: 'static>(
     })
 }
 
-fn command(verb: &str, script: &str, owner: &Owner, args: &[String]) -> Cmd {
-    let mut command = redis::cmd(verb);
-    command.arg(script).arg(Names::COUNT);
-    for name in owner.names.each() {
+fn command(verb: &str, script: &str, owner: &Owner, arguments: usize) -> Cmd {
+    const ID: usize = 32;
+    let size = verb.len() + script.len() + owner.names.size() + arguments * ID;
+    let mut command = Cmd::with_capacity(3 + Names::COUNT + arguments, size);
+    command.arg(verb).arg(script).arg(Names::COUNT);
+    owner.names.each(|name| {
         command.arg(name);
-    }
-    command.arg(owner.id.to_string()).arg(args);
+    });
     command
 }
 
 /// Rounded up: what is left of a lease must not become nothing before its time.
-fn millis(duration: Duration) -> String {
-    duration.as_nanos().div_ceil(1_000_000).to_string()
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
-fn unexpected(script: &'static str) -> redis::RedisError {
+fn unexpected(script: &'static str) -> RedisError {
     (
         redis::ErrorKind::UnexpectedReturnType,
         "unexpected reply of a script",

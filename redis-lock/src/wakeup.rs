@@ -1,60 +1,104 @@
-//! How a waiter learns that it has been granted the lock before its next heartbeat.
+//! Wake-ups: what becomes of a push from Redis, and how a user's own connection can have them.
 //!
-//! A wake-up is a hint and may be lost; the guarantee is the heartbeat (see `acquire.rs`). What comes in
-//! here are the grants that a release in this process has made: Redis names those who are next.
+//! A wake-up is a hint and may be lost; the guarantee is the heartbeat (see `ask.rs`).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use std::sync::Arc;
+
+use redis::{PushInfo, aio::SendError};
+
+use crate::{
+    ask::finish,
+    front::{Front, Push},
+    line::{After, lines},
+    owner::Id,
 };
 
-use once_cell::sync::Lazy;
-use tokio::sync::Notify;
-
-use crate::owner::Id;
-
-/// Those who wait in this process, whatever their Locker: ids are unique.
-static WAITERS: Lazy<Mutex<HashMap<Id, Arc<Notify>>>> = Lazy::new(Mutex::default);
-
-/// Somebody who waits. Unknown again when dropped.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    id: Id,
-    granted: Arc<Notify>,
-}
-
-impl Waiter {
-    pub(crate) fn new(id: Id) -> Self {
-        let granted = Arc::new(Notify::new());
-        waiters().insert(id, Arc::clone(&granted));
-        Waiter { id, granted }
-    }
-
-    /// Done when the waiter has been woken since the last time.
-    pub(crate) async fn granted(&self) {
-        self.granted.notified().await;
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        waiters().remove(&self.id);
-    }
-}
-
-/// Wakes those of them that wait in this process.
-pub(crate) fn wake(granted: &[Id]) {
-    if granted.is_empty() {
-        return;
-    }
-    let waiters = waiters();
-    for id in granted {
-        if let Some(waiter) = waiters.get(id) {
-            waiter.notify_one();
+/// What came in on a front's channel.
+pub(crate) fn on_push(front: &Arc<Front>, push: Push<'_>) {
+    let mut after = After::default();
+    match push {
+        Push::Granted(text) => {
+            let mut words = text.split(' ');
+            let first = words.next().and_then(Id::parse);
+            let token = words.next().and_then(|token| token.parse().ok());
+            if let (Some(first), Some(token)) = (first, token) {
+                let ids: Option<Vec<_>> = [Some(first)]
+                    .into_iter()
+                    .chain(words.map(Id::parse))
+                    .collect();
+                if let Some(ids) = ids {
+                    lines().granted(&ids, token, &mut after);
+                }
+            }
         }
+        Push::Listening => lines().ask_again(front, &mut after),
+    }
+    finish(after);
+}
+
+/// Wake-ups for a connection of your own, so that whoever waits for a lock over it hears of its turn at once instead of
+/// asking again and again. [`Locker::connect`](crate::Locker::connect) has them by itself.
+///
+/// The connection must speak RESP3, have this as its push sender, and be subscribed to
+/// [`channel`](Wakeups::channel): any of redis-rs that can, standalone, sentinel or cluster. One connection, one
+/// `Wakeups`; all Lockers over it are given the same. If the subscription is lost, waiting goes on by asking.
+///
+/// ```no_run
+/// use redis_lock::{Locker, Wakeups, redis};
+/// use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+///
+/// # async fn f() -> anyhow::Result<()> {
+/// let wakeups = Wakeups::new();
+/// let config = ConnectionManagerConfig::new()
+///     .set_push_sender(wakeups.clone())
+///     .set_automatic_resubscription();
+/// let client = redis::Client::open("redis://127.0.0.1:6379/?protocol=resp3")?;
+/// let mut connection = ConnectionManager::new_with_config(client, config).await?;
+/// connection.subscribe(wakeups.channel()).await?;
+///
+/// let locker = Locker::with_wakeups(connection, &wakeups);
+/// let guard = locker.lock("order:42").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Wakeups(pub(crate) Arc<Front>);
+
+impl Wakeups {
+    /// With a channel that nobody else has.
+    ///
+    /// ```
+    /// use redis_lock::Wakeups;
+    ///
+    /// assert_ne!(Wakeups::new().channel(), Wakeups::new().channel());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Wakeups(Arc::new(Front::new(on_push)))
+    }
+
+    /// The channel to subscribe to. It begins with `redis-lock:`, so an ACL can allow `&redis-lock:*`.
+    ///
+    /// ```
+    /// assert!(redis_lock::Wakeups::new().channel().starts_with("redis-lock:"));
+    /// ```
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.0.channel()
     }
 }
 
-fn waiters() -> MutexGuard<'static, HashMap<Id, Arc<Notify>>> {
-    WAITERS.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Wakeups {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Takes pushes in; other messages than our own are left alone. For a connection whose pushes are wanted elsewhere as
+/// well, give it a closure that passes them to both.
+impl redis::aio::AsyncPushSender for Wakeups {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        self.0.pushed(&push);
+        Ok(())
+    }
 }

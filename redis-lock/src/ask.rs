@@ -1,0 +1,313 @@
+//! Waiting in line: asking for everybody who waits here for one lock, and being one of them.
+//!
+//! 1. Whoever finds that it is time asks for all of a line, in one command: a heartbeat costs the same for a hundred.
+//! 2. Newcomers to a line whose question is under way go into the next one together.
+//! 3. A wake-up is a hint and may be lost; the guarantee is the heartbeat. Without wake-ups the line is asked for the more
+//!    often the nearer its first is to the head.
+//! 4. A waiter is asked for as long as it is polled: one that nobody polls any more would block those behind it.
+
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+
+use crate::{
+    connection::{did_nothing, is_transient, no_reply},
+    engine::engine,
+    error::Error,
+    line::{After, HEARTBEAT, Leave, News, Passed, Turn, WAITER_LEASE, lines},
+    mode::Mode,
+    owner::{Id, Owner},
+    release::{release_in_turn, withdraw},
+    script::{self, With},
+};
+
+/// How long a question for a line may take: short enough for another one before the waiters' leases end.
+const PATIENCE: Duration = Duration::from_millis(750);
+const _: () = assert!(
+    2 * HEARTBEAT.as_millis() + PATIENCE.as_millis() < WAITER_LEASE.as_millis(),
+    "a heartbeat may get lost"
+);
+
+/// How long a command that was not answered may still be on its way. TCP may take longer; this covers links that were
+/// slow, not those that were dead.
+pub(crate) const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Pauses between asking, for the head of the line. They grow with the time waited.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// After a question that failed.
+pub(crate) const FAILED_PAUSE: Duration = Duration::from_millis(25);
+
+/// How the wait has ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The lock is ours.
+    Turn(Turn, Arc<Owner>, Option<Instant>),
+    Failed(Error),
+    /// The time is up. `asked`: it has to be withdrawn.
+    Over {
+        owner: Arc<Owner>,
+        asked: bool,
+        doubt: Option<Instant>,
+    },
+}
+
+/// Somebody who waits, or is about to. Dropped, it leaves neither a hold nor a place in the queue behind.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    owner: Arc<Owner>,
+    id: Id,
+    /// Whether it is asked for with its line, and no more asks for itself.
+    in_line: bool,
+    /// When to look again.
+    until: Instant,
+}
+
+impl Waiter {
+    pub(crate) fn new(owner: &Arc<Owner>) -> Self {
+        let in_line = lines().enter(owner, Instant::now());
+        Waiter {
+            owner: Arc::clone(owner),
+            id: owner.id,
+            in_line,
+            until: Instant::now(),
+        }
+    }
+
+    /// Whether it has joined others, who ask for it as well.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.in_line
+    }
+
+    /// It is about to ask for itself.
+    pub(crate) fn asks(&self, sent: Instant) {
+        lines().asks(self.id, sent);
+    }
+
+    /// Its question, sent at `sent`, has brought it into the queue.
+    pub(crate) fn queued(
+        &mut self,
+        sent: Instant,
+        place: Option<u32>,
+        left: Duration,
+        doubt: Option<Instant>,
+    ) {
+        let next = sent + pause(&self.owner, place, left, Duration::ZERO);
+        self.in_line = true;
+        lines().queued(self.id, sent, next, doubt);
+    }
+
+    /// Its question has brought it the lock. True: as one of a run.
+    pub(crate) fn holds(&self) -> bool {
+        lines().holds(self.id)
+    }
+
+    /// Waits until it is its turn, or `end`.
+    ///
+    /// Must be awaited in a runtime of tokio.
+    pub(crate) async fn turn(&mut self, end: Option<Instant>) -> End {
+        let mut alarm = pin!(sleep(HEARTBEAT));
+        poll_fn(|context| {
+            loop {
+                let now = Instant::now();
+                let mut until = match self.news(now, context) {
+                    Poll::Ready(end) => return Poll::Ready(end),
+                    Poll::Pending if end.is_some_and(|end| end <= now) => match self.leave() {
+                        Some(end) => return Poll::Ready(end),
+                        None => now + SHORTEST_PAUSE,
+                    },
+                    Poll::Pending => self.until,
+                };
+                if let Some(end) = end.filter(|end| *end > now) {
+                    until = until.min(end);
+                }
+                // By how long from now, since a test's clock may stand still.
+                let pause = until.saturating_duration_since(now);
+                alarm.as_mut().reset(tokio::time::Instant::now() + pause);
+                ready!(alarm.as_mut().poll(context));
+            }
+        })
+        .await
+    }
+
+    fn news(&mut self, now: Instant, context: &Context<'_>) -> Poll<End> {
+        let mut after = After::default();
+        let news = lines().news(&mut self.id, now, context.waker(), &mut after);
+        finish(after);
+        match news {
+            News::Turn(turn, owner, doubt) => Poll::Ready(End::Turn(turn, owner, doubt)),
+            News::Failed(error) => Poll::Ready(End::Failed(self.owner.failed(error))),
+            News::Wait { until, ask } => {
+                self.until = until;
+                if let Some(owner) = ask {
+                    tokio::spawn(ask_for_line(owner));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The time is up. `None`: an answer is about to come, which may be the lock.
+    fn leave(&mut self) -> Option<End> {
+        let mut after = After::default();
+        let left = lines().leave(&mut self.id, false, &mut after);
+        finish(after);
+        match left {
+            Leave::Gone {
+                owner,
+                asked,
+                doubt,
+            } => Some(End::Over {
+                owner,
+                asked,
+                doubt,
+            }),
+            Leave::Turn(turn, owner, doubt) => Some(End::Turn(turn, owner, doubt)),
+            Leave::Failed(error) => Some(End::Failed(self.owner.failed(error))),
+            Leave::NotNow => None,
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut after = After::default();
+        let left = lines().leave(&mut self.id, true, &mut after);
+        match left {
+            Leave::Gone {
+                owner,
+                asked,
+                doubt,
+            } if self.in_line && (asked || doubt.is_some()) => after.withdraw.push((owner, doubt)),
+            Leave::Turn(turn, owner, doubt) => give_back(turn, owner, doubt, &mut after),
+            _ => {}
+        }
+        finish(after);
+    }
+}
+
+/// A turn that nobody takes.
+fn give_back(turn: Turn, owner: Arc<Owner>, doubt: Option<Instant>, after: &mut After) {
+    if turn.in_run {
+        let passed = lines().pass_on(&owner, true, after);
+        if let Passed::Back(run) = passed {
+            after.retire.push((Arc::clone(&owner), run));
+        }
+        if doubt.is_none() {
+            return;
+        }
+    }
+    after.withdraw.push((owner, doubt));
+}
+
+/// Does what could not be done while the lines were locked.
+pub(crate) fn finish(after: After) {
+    for waker in after.wake {
+        waker.wake();
+    }
+    if after.retire.is_empty() && after.withdraw.is_empty() {
+        return;
+    }
+    let Ok(engine) = engine() else {
+        return; // then nobody could have waited
+    };
+    // Later than this Redis has ended them by itself.
+    let until = Instant::now() + WAITER_LEASE;
+    for (owner, run) in after.retire {
+        engine.spawn(async move {
+            if let Err(error) = release_in_turn(&owner, &With::Run(run), until).await {
+                tracing::debug!(key = %owner.key, %error, "lock not released; it ends with its ttl");
+            }
+        });
+    }
+    for (owner, doubt) in after.withdraw {
+        withdraw(engine, owner, None, doubt, until);
+    }
+}
+
+/// Asks for a line until nobody in it need be asked for.
+async fn ask_for_line(owner: Arc<Owner>) {
+    let mut asking = Asking {
+        owner,
+        batch: Vec::new(),
+    };
+    loop {
+        let sent = Instant::now();
+        asking.batch = lines().next_batch(&asking.owner, sent);
+        if asking.batch.is_empty() {
+            return;
+        }
+        let owner = &asking.owner;
+        let reply = script::wait(owner, WAITER_LEASE, asking.batch.clone());
+        let reply = owner.link.within(PATIENCE, reply).await;
+        let batch = mem::take(&mut asking.batch);
+        let mut after = After::default();
+        let mut failed = false;
+        match reply.unwrap_or_else(|| Err(no_reply())) {
+            Ok(answer) => {
+                let pause = |waited| pause(owner, answer.place, answer.left, waited);
+                lines().answered(owner, &batch, sent, &answer, pause, &mut after);
+            }
+            Err(error) => {
+                let doubt = (!did_nothing(&error)).then(|| Instant::now() + LATEST_ARRIVAL);
+                failed = is_transient(&error);
+                let fatal = (!failed).then_some(&error);
+                lines().unanswered(owner, &batch, doubt, fatal, &mut after);
+                tracing::debug!(key = %owner.key, %error, "question of those who wait failed");
+            }
+        }
+        finish(after);
+        if failed {
+            sleep(FAILED_PAUSE).await;
+        }
+    }
+}
+
+/// Whoever asks for a line. It may be dropped at any time, with its runtime.
+struct Asking {
+    owner: Arc<Owner>,
+    /// Those whom the question under way is for.
+    batch: Vec<(Id, Mode)>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut after = After::default();
+        let mut lines = lines();
+        if !self.batch.is_empty() {
+            let doubt = Some(Instant::now() + LATEST_ARRIVAL);
+            lines.unanswered(&self.owner, &self.batch, doubt, None, &mut after);
+        }
+        lines.asker_gone(&self.owner, &mut after);
+        drop(lines);
+        finish(after);
+    }
+}
+
+/// How long those in a line may sleep of which the first has `place` others in front of it, if the holders' leases end in
+/// `left`. Without wake-ups the load on Redis falls with the time waited, and grows with the logarithm of the length of
+/// the queue.
+fn pause(owner: &Owner, place: Option<u32>, left: Duration, waited: Duration) -> Duration {
+    let place = place.unwrap_or(0);
+    let pause = if owner.front.is_listening() {
+        HEARTBEAT
+    } else {
+        let of_the_head = (waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let pause = of_the_head.saturating_mul(place.saturating_add(1));
+        // Many that came at the same time need not ask at the same time.
+        pause.mul_f64(rand::random_range(0.8..1.2)).min(HEARTBEAT)
+    };
+    // Nobody sends word of a holder that has died.
+    if place == 0 && left > Duration::ZERO {
+        pause.min(left + Duration::from_millis(1))
+    } else {
+        pause
+    }
+}

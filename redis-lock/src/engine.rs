@@ -1,0 +1,45 @@
+//! The engine: one thread with a runtime of its own, for what must go on whatever becomes of the user's.
+//!
+//! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Leases are renewed in here, and
+//! locks given back that nobody waits for any more.
+
+use std::{future::Future, io, thread};
+
+use once_cell::sync::OnceCell;
+use tokio::{
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+};
+
+use crate::error::Error;
+
+static ENGINE: OnceCell<Engine> = OnceCell::new();
+
+/// The engine of this process, started when it is first asked for.
+pub(crate) fn engine() -> Result<&'static Engine, Error> {
+    ENGINE.get_or_try_init(|| Engine::start().map_err(Error::Engine))
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    runtime: Handle,
+}
+
+impl Engine {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        thread::Builder::new()
+            .name("redis-lock".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+        Ok(Engine { runtime: handle })
+    }
+
+    /// Runs a task that must not depend on the caller. Works anywhere, also outside of a runtime.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(task)
+    }
+}

@@ -1,0 +1,119 @@
+//! Giving a hold back: awaited, or in the background when nobody is there to wait.
+//!
+//! In a run it is not given back but passed on, to the next of this process, until the last gives all of it back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    ask::finish,
+    engine::{Engine, engine},
+    error::Error,
+    hold::Hold,
+    line::{After, Passed, lines},
+    release::{release, release_in_turn, withdraw_late},
+    renewal,
+    script::With,
+};
+
+/// How long the caller of `unlock` waits at most for a Redis that does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Gives a hold back and says whether it had been good all the time.
+pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
+    let engine = engine()?;
+    // From here on somebody gives it back, also if we are dropped.
+    let mut handed_in = HandIn::new(engine, hold);
+    let Some(hold) = handed_in.hold.clone() else {
+        return Ok(()); // somebody else here has it
+    };
+    let owner = &hold.owner;
+    let lost = || Error::Lost {
+        key: owner.key.clone(),
+    };
+    if !handed_in.was_good {
+        return Err(lost());
+    }
+    let outcome = release(owner, &handed_in.with, Instant::now() + PATIENCE).await;
+    match outcome {
+        Ok(outcome) => {
+            handed_in.hold = None;
+            if let Some(doubt) = hold.doubt {
+                engine.spawn(withdraw_late(Arc::clone(owner), doubt));
+            }
+            // After a failed try, one that finds nothing means that the first one was executed.
+            if outcome.found || outcome.tries > 1 {
+                Ok(())
+            } else {
+                Err(lost())
+            }
+        }
+        Err(error) => Err(owner.failed(error)),
+    }
+}
+
+/// Gives a hold back in the background. Never blocks, never panics.
+pub(crate) fn give_back(hold: Arc<Hold>) {
+    if let Ok(engine) = engine() {
+        drop(HandIn::new(engine, hold));
+    }
+}
+
+/// A hold that is being given back: by its owner, or if that is dropped, by the engine.
+struct HandIn {
+    engine: &'static Engine,
+    /// `None`: done, or passed on.
+    hold: Option<Arc<Hold>>,
+    with: With,
+    was_good: bool,
+}
+
+impl HandIn {
+    fn new(engine: &'static Engine, hold: Arc<Hold>) -> Self {
+        let was_good = renewal::unwatch(&hold);
+        let mut handed_in = HandIn {
+            engine,
+            hold: None,
+            with: hold.given(),
+            was_good,
+        };
+        if hold.in_run {
+            let mut after = After::default();
+            let passed = lines().pass_on(&hold.owner, was_good, &mut after);
+            finish(after);
+            match passed {
+                Passed::On => {
+                    if let Some(doubt) = hold.doubt {
+                        engine.spawn(withdraw_late(Arc::clone(&hold.owner), doubt));
+                    }
+                    return handed_in;
+                }
+                Passed::Back(run) => handed_in.with = With::Run(run),
+            }
+        }
+        handed_in.hold = Some(hold);
+        handed_in
+    }
+}
+
+impl Drop for HandIn {
+    fn drop(&mut self) {
+        let Some(hold) = self.hold.take() else {
+            return;
+        };
+        let with = self.with.clone();
+        // Later than this Redis has ended the lease by itself.
+        let until = Instant::now() + hold.terms.ttl;
+        self.engine.spawn(async move {
+            let owner = &hold.owner;
+            if let Err(error) = release_in_turn(owner, &with, until).await {
+                tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
+            }
+            if let Some(doubt) = hold.doubt {
+                withdraw_late(Arc::clone(owner), doubt).await;
+            }
+        });
+    }
+}
