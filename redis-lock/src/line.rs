@@ -176,7 +176,7 @@ impl Lines {
         // Somebody waits, or a run goes on: it would have to wait as well.
         let joins = !self.of_fronts.is_empty() && self.line(owner).is_some();
         if joins {
-            self.join(owner.id, now);
+            self.join(owner.id, now + HEARTBEAT);
         }
         joins
     }
@@ -402,7 +402,7 @@ impl Lines {
             }
         }
         writers.sort_unstable_by_key(|(_, token)| *token);
-        self.let_writers_in(owner, &writers, after);
+        self.let_writers_in(owner, &writers, Some(sent), after);
         if let Some(line) = self.line(owner) {
             let next = sent + pause(line.since.elapsed());
             // A batch of newcomers does not put off the others.
@@ -473,7 +473,7 @@ impl Lines {
             self.let_reader_in(owner.id, token, after);
         } else {
             let writers: Vec<_> = ids.iter().copied().zip(token..).collect();
-            self.let_writers_in(&owner, &writers, after);
+            self.let_writers_in(&owner, &writers, None, after);
         }
     }
 
@@ -540,10 +540,21 @@ impl Lines {
         self.remove_from_line(&owner, ticket, after);
     }
 
-    /// Those who have been let in together hold one after another.
-    fn let_writers_in(&mut self, owner: &Owner, writers: &[(Id, u64)], after: &mut After) {
-        let mut from = None;
-        let mut members = Vec::new();
+    /// Those who have been let in together hold one after another, all with the claim of the first: since `from`, or
+    /// since it was asked for. If it has left, the others have to ask how long theirs is.
+    fn let_writers_in(
+        &mut self,
+        owner: &Owner,
+        writers: &[(Id, u64)],
+        from: Option<Instant>,
+        after: &mut After,
+    ) {
+        let first = writers.first().and_then(|(id, _)| self.places.get(id));
+        let Some(from) = from.or_else(|| first.and_then(|place| place.asked.or(place.sent))) else {
+            return self.ask_soon(owner, Some(Instant::now()), after);
+        };
+        let mut members = Vec::with_capacity(writers.len());
+        let mut is_news = false;
         for (id, token) in writers {
             let Some(place) = self.places.get_mut(id) else {
                 members.push((*id, *token));
@@ -553,7 +564,7 @@ impl Lines {
                 // We have heard of it.
                 State::Follows | State::Turn(_) => continue,
                 State::Apart | State::Waits | State::Asked => {
-                    from = from.max(place.asked.or(place.sent));
+                    is_news = true;
                     place.state = State::Follows;
                     let (owner, ticket) = (Arc::clone(&place.owner), place.ticket);
                     self.remove_from_line(&owner, ticket, after);
@@ -562,9 +573,9 @@ impl Lines {
             }
             members.push((*id, *token));
         }
-        let Some(from) = from else {
+        if !is_news {
             return; // nobody who waits is among them
-        };
+        }
         let now = Instant::now();
         let claim = Claim::new(from, WAITER_LEASE);
         let line = self.line_or_new(owner, now + HEARTBEAT);
@@ -652,7 +663,7 @@ impl Lines {
                 };
                 self.places.insert(new, place);
                 self.places.insert(id, moved);
-                self.join(new, Instant::now());
+                self.join(new, Instant::now() + HEARTBEAT);
             } else {
                 self.places.insert(id, place);
             }

@@ -112,19 +112,19 @@ async fn a_run_is_bounded() {
 async fn a_run_lives_and_dies_as_one() {
     let (server, one, two) = scene().await;
     one.take("aa", W).await;
-    one.acquire("b1", W, LONG, 20_000).await.place();
+    one.acquire("b1", W, LONG, 35_000).await.place();
     one.acquire("b2", W, LONG, 40_000).await.place();
     one.acquire("b3", W, LONG, 30_000).await.place();
     two.acquire("c1", W, 4 * LONG, 4 * LONG).await.place();
     one.hand_over("aa").await;
     for id in ["b1", "b2", "b3"] {
-        assert_nearly(one.lease(1, id).await.unwrap(), 40_000);
+        assert_nearly(one.lease(1, id).await.unwrap(), 35_000);
     }
     // One renewal for all that are still to hold.
     assert!(one.renew_run(&["b2", "b3"], LONG).await);
-    assert_nearly(one.lease(1, "b1").await.unwrap(), 40_000);
+    assert_nearly(one.lease(1, "b1").await.unwrap(), 35_000);
     assert_nearly(one.lease(1, "b3").await.unwrap(), LONG);
-    server.set_clock(41_000);
+    server.set_clock(36_000);
     two.acquire("c1", W, 4 * LONG, 4 * LONG).await.place();
     assert_eq!(holders(&one).await, ["b2", "b3"]);
     server.set_clock(61_000);
@@ -141,22 +141,26 @@ async fn a_run_lives_and_dies_as_one() {
     one.assert_idle().await;
 }
 
-/// One whose process forgot it ends the run there: nobody is let in past it before it is dead.
+/// Their process knows that they have gone, and who holds next.
 #[tokio::test]
-async fn a_dead_waiter_ends_a_run() {
-    let (server, one, _two) = scene().await;
+async fn dead_ones_in_a_run_hold_nobody_up() {
+    let (server, one, two) = scene().await;
     one.acquire("aa", W, 3 * LONG, LONG).await.token();
     one.acquire("b1", W, LONG, 2 * LONG).await.place();
-    let dead: Vec<_> = (0..110).map(|n| format!("d{n:x}")).collect();
-    for id in &dead {
-        one.acquire(id, W, LONG, 1000).await.place();
+    for n in 0..110 {
+        let lease = if n < 100 { 1000 } else { 2 * LONG };
+        one.acquire(&format!("d{n:x}"), W, LONG, lease)
+            .await
+            .place();
     }
-    one.acquire("b2", W, LONG, 2 * LONG).await.place();
+    two.acquire("c1", W, LONG, 2 * LONG).await.place();
     server.set_clock(2000);
-    // More than one call cleans away.
+    // One call cleans a hundred away.
     assert_eq!(one.hand_over("aa").await, ["b1"]);
-    assert_eq!(holders(&one).await, ["b1"]);
-    assert_eq!(one.hand_over("b1").await, ["b2"]);
+    let run = holders(&one).await;
+    assert_eq!(run.len(), 11);
+    let run: Vec<_> = run.iter().map(String::as_str).collect();
+    assert_eq!(one.retire(&run).await.1, ["c1"]);
 }
 
 #[tokio::test]

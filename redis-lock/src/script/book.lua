@@ -125,41 +125,43 @@ local function compatible(mode)
 end
 
 -- Who stands right behind a writer, waits in its process and wants to write: they are let in together,
--- as one run, and that process lets them hold one after another, in this order. Returns their ids, and
--- the last of their deadlines: what was left to one of them is left to all.
-local function run_behind(channel, deadline)
-  local run = redis.call('ZRANGE', QUEUE, 1, RUN - 1)
-  local records = #run > 0 and redis.call('HMGET', RECORDS, unpack(run)) or run
-  for i, id in ipairs(run) do
-    local its = tonumber(redis.call('ZSCORE', WAITERS, id) or 0)
-    if records[i] ~= 'w0 ' .. channel or its <= now then return { unpack(run, 1, i - 1) }, deadline end
-    deadline = math.max(deadline, its)
+-- as one run, and that process lets them hold one after another, in this order. (Whether one of them has
+-- died does not matter: their process knows.)
+local function run_behind(channel)
+  local run, like = {}, 'w0 ' .. channel
+  while #run < RUN - 1 do
+    -- Mostly it ends early.
+    local some = redis.call('ZRANGE', QUEUE, #run + 1, math.min(2 * #run + 8, RUN - 1))
+    if #some == 0 then break end
+    local records = redis.call('HMGET', RECORDS, unpack(some))
+    for i, id in ipairs(some) do
+      if records[i] ~= like then return run end
+      run[#run + 1] = id
+    end
   end
-  return run, deadline
+  return run
 end
 
--- Makes holders of the head of the line and the run behind it. Each has a token of its own.
+-- Makes holders of the head of the line and the run behind it: each has a token of its own, and all have the
+-- claim of the first. Returns what to tell their process.
 local function hold_run(head, channel, deadline)
-  local run
-  run, deadline = run_behind(channel, deadline)
+  local run = run_behind(channel)
   redis.call('ZREM', QUEUE, head, unpack(run))
   redis.call('ZREM', WAITERS, head, unpack(run))
   hold(head, 'w', deadline, channel)
   local message = head .. ' ' .. number(last)
   if #run > 0 then
-    message = message .. ' ' .. table.concat(run, ' ')
     local leases, records = {}, {}
-    for _, id in ipairs(run) do
-      last = last + 1
-      leases[#leases + 1] = number(deadline)
-      leases[#leases + 1] = id
-      records[#records + 1] = id
-      records[#records + 1] = 'w' .. number(last) .. ' ' .. channel
+    for i, id in ipairs(run) do
+      leases[2 * i - 1], leases[2 * i] = deadline, id
+      records[2 * i - 1], records[2 * i] = id, 'w' .. number(last + i) .. ' ' .. channel
     end
+    last = last + #run
     redis.call('ZADD', HOLDERS, unpack(leases))
     redis.call('HSET', RECORDS, 'last', number(last), unpack(records))
     holders = holders + #run
     queued = queued - #run
+    message = message .. ' ' .. table.concat(run, ' ')
   end
   return message
 end
