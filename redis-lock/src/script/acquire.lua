@@ -112,5 +112,6 @@ else
 end
 redis.call('ZADD', WAITERS, now + lease * 1000, id)
 redis.call('HSET', RECORDS, id, mode .. '0 ' .. channel, 'span', longest)
+made[3], made[4] = true, true
 keep(lease)
 return { 0, redis.call('ZRANK', QUEUE, id), left() }

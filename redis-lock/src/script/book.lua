@@ -49,12 +49,20 @@ local function owner_left()
   return owner_ttl, false
 end
 
+-- Those of keys 2 to 5 that this call has made: they have no TTL yet.
+local made = { [5] = open and not saved[1] }
+
 -- Keeps the whole book for at least `ms`, and for as long as the clock could show less than the last
 -- token. Never shortens it. Every path that wrote to the book ends (or, so as to be allowed when the
 -- memory is full, begins) with it.
 local function keep(ms)
-  ms = math.ceil(math.max(ms + 2, (last - now) / 1000 + 2, redis.call('PTTL', GATE)))
-  for i = 1, 5 do redis.call('PEXPIRE', KEYS[i], ms) end
+  ms = math.ceil(math.max(ms, (last - now) / 1000) + 2)
+  local left = redis.call('PTTL', GATE)
+  for i = 1, 5 do
+    -- The gate always: that is the write that is allowed.
+    if i == 1 or left < ms or made[i] then redis.call('PEXPIRE', KEYS[i], math.max(left, ms)) end
+  end
+  made = {}
 end
 
 -- From the gate to the book: a sole writer becomes a holder like any other.
@@ -63,7 +71,8 @@ local function open_book()
   -- Left behind by a gate that was evicted or deleted. (Not always sent: a write that a full memory
   -- allows would make it allow all that follow.)
   if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', HOLDERS, QUEUE, WAITERS, RECORDS) end
-  holders, queued, open = 0, 0, true
+  holders, queued, waiting, open = 0, 0, 0, true
+  made = { false, true, true, true, true }
   local left = 0
   if owner then
     left = owner_left()
@@ -83,38 +92,40 @@ local function close_book()
   redis.call('SET', GATE, 'F ' .. number(last), 'PX', ms)
 end
 
+-- Returns how many of them were there.
 local function forget(leases, ids)
-  redis.call('ZREM', leases, unpack(ids))
+  local count = redis.call('ZREM', leases, unpack(ids))
   if leases == WAITERS then redis.call('ZREM', QUEUE, unpack(ids)) end
   redis.call('HDEL', RECORDS, unpack(ids))
+  return count
 end
 
--- Drops the dead; and cuts leases that reach further than any lease can (a clock was set back).
-local function mend(leases)
+-- Drops the dead; and cuts leases that reach further than any lease can (a clock was set back). Returns how
+-- many of `count` live.
+local function mend(leases, count)
+  local furthest = now + span * 1000
+  local living, sound = '(' .. number(now), number(furthest)
+  if redis.call('ZCOUNT', leases, living, sound) == count then return count end
   local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, BATCH)
   if #dead > 0 then forget(leases, dead) end
-  local furthest = now + span * 1000
-  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. number(furthest), '+inf', 'LIMIT', 0, BATCH)
+  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. sound, '+inf', 'LIMIT', 0, BATCH)
   for _, id in ipairs(odd) do
     -- First a write that a full memory does not refuse.
     redis.call('ZREM', leases, id)
     redis.call('ZADD', leases, furthest, id)
+    made[leases == HOLDERS and 2 or 4] = true
   end
+  return redis.call('ZCOUNT', leases, living, '+inf')
 end
 
 local function repair()
-  if holders > 0 then
-    mend(HOLDERS)
-    holders = redis.call('ZCOUNT', HOLDERS, '(' .. number(now), '+inf')
-  end
-  if queued > 0 then
-    mend(WAITERS)
-    queued = redis.call('ZCARD', QUEUE)
-  end
+  if holders > 0 then holders = mend(HOLDERS, holders) end
+  if queued > 0 and mend(WAITERS, waiting) < waiting then queued = redis.call('ZCARD', QUEUE) end
 end
 
 local function hold(id, mode, deadline, channel)
   last = math.max(last + 1, now)
+  made[2] = made[2] or holders == 0
   redis.call('ZADD', HOLDERS, deadline, id)
   redis.call('HSET', RECORDS, id, mode .. number(last) .. ' ' .. channel, 'last', number(last), 'held', mode)
   holders, held = holders + 1, mode
@@ -171,6 +182,8 @@ end
 -- without those of a run.
 local function grant()
   local granted = {}
+  -- Whoever is at the head does not fit.
+  if holders > 0 and held == 'w' then return granted end
   for _ = 1, math.min(queued, BATCH) do
     local head = redis.call('ZRANGE', QUEUE, 0, 0)[1]
     if not head then break end

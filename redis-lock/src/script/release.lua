@@ -39,15 +39,16 @@ if not open then return { 0 } end
 
 -- Before the repair: that counts who is left, and only those who are alive.
 local released = 0
-if run then
-  released = alive(HOLDERS, id) and 1 or 0
-  forget(HOLDERS, ARGV)
-elseif alive(HOLDERS, id) then
+if alive(HOLDERS, id) then
   released = 1
-  forget(HOLDERS, { id })
-elseif alive(WAITERS, id) then
+elseif not run and alive(WAITERS, id) then
   released = 2
+end
+if released == 2 then
   forget(WAITERS, { id })
+  waiting, queued = waiting - 1, queued - 1
+elseif run or released == 1 then
+  holders = holders - forget(HOLDERS, run and ARGV or { id })
 end
 
 repair()

@@ -57,6 +57,7 @@ if #places > 0 then
   redis.call('HSET', RECORDS, unpack(records))
   queued = queued + #places / 2
   first = first or places[2]
+  made[3], made[4] = true, true
 end
 if #leases > 0 then redis.call('ZADD', WAITERS, unpack(leases)) end
 if #claims > 0 then redis.call('ZADD', HOLDERS, unpack(claims)) end
