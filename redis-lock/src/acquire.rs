@@ -21,7 +21,7 @@ use crate::{
     hold::Hold,
     key::Key,
     lease::Terms,
-    line::WAITER_LEASE,
+    line::{Turn, WAITER_LEASE},
     options::{Options, Wait},
     owner::Owner,
     release::withdraw,
@@ -62,7 +62,10 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
         // The last command does not queue, and takes back the place in the queue.
         let last = is_over(sent);
         if last {
-            waiter = None;
+            // A push may have made it its turn already.
+            if let Some(result) = waiter.take().and_then(|waiter| attempt.leaves(waiter)) {
+                return result;
+            }
         } else if let Some(waiter) = &waiter {
             waiter.asks(sent);
         }
@@ -157,13 +160,9 @@ impl Attempt {
             self.unsettled = false;
             match waiter.turn(end).await {
                 End::Turn(turn, owner, doubt) => {
-                    let hold = Arc::new(Hold::claimed(owner, turn, self.terms, doubt));
-                    if !hold.is_lost() {
-                        watch(&hold);
-                        return Some(Ok(Guard::new(hold)));
+                    if let Some(guard) = self.takes(turn, owner, doubt) {
+                        return Some(Ok(guard));
                     }
-                    give_back(hold);
-                    self.owner = Arc::new(self.owner.anew());
                     *waiter = Waiter::new(&self.owner);
                     if !waiter.is_in_line() {
                         return None;
@@ -181,6 +180,40 @@ impl Attempt {
                     return None;
                 }
             }
+        }
+    }
+
+    /// Its time is up, and it has not been in a line. `Some`: it has something all the same.
+    fn leaves(&mut self, mut waiter: Waiter) -> Option<Result<Guard, Error>> {
+        match waiter.leave()? {
+            End::Turn(turn, owner, doubt) => {
+                self.unsettled = false;
+                self.takes(turn, owner, doubt.max(self.doubt)).map(Ok)
+            }
+            End::Failed(error) => Some(Err(error)),
+            End::Over { owner, .. } => {
+                self.goes_on_as(owner);
+                None
+            }
+        }
+    }
+
+    /// `None`: the claim had ended before anybody looked; it goes on under another id.
+    fn takes(&mut self, turn: Turn, owner: Arc<Owner>, doubt: Option<Instant>) -> Option<Guard> {
+        let hold = Arc::new(Hold::claimed(owner, turn, self.terms, doubt));
+        if hold.is_lost() {
+            give_back(hold);
+            self.goes_on_as(Arc::new(self.owner.anew()));
+            return None;
+        }
+        watch(&hold);
+        Some(Guard::new(hold))
+    }
+
+    /// What it had under its old id, if that is another, is withdrawn.
+    fn goes_on_as(&mut self, owner: Arc<Owner>) {
+        if owner.id != self.owner.id {
+            *self = Attempt::new(self.engine, owner, self.terms);
         }
     }
 

@@ -146,8 +146,9 @@ impl Waiter {
             News::Failed(error) => Poll::Ready(End::Failed(self.owner.failed(error))),
             News::Wait { until, ask } => {
                 self.until = until;
-                if let Some(owner) = ask {
-                    tokio::spawn(ask_for_line(owner));
+                if let (Some(owner), Ok(engine)) = (ask, engine()) {
+                    // Whoever asks must not depend on a runtime that may not be driven, or end.
+                    engine.spawn(ask_for_line(Asking::new(owner)));
                 }
                 Poll::Pending
             }
@@ -155,7 +156,7 @@ impl Waiter {
     }
 
     /// The time is up. `None`: an answer is about to come, which may be the lock.
-    fn leave(&mut self) -> Option<End> {
+    pub(crate) fn leave(&mut self) -> Option<End> {
         let mut after = After::default();
         let left = lines().leave(&mut self.id, false, &mut after);
         finish(after);
@@ -233,11 +234,7 @@ pub(crate) fn finish(after: After) {
 }
 
 /// Asks for a line until nobody in it need be asked for.
-async fn ask_for_line(owner: Arc<Owner>) {
-    let mut asking = Asking {
-        owner,
-        batch: Vec::new(),
-    };
+async fn ask_for_line(mut asking: Asking) {
     loop {
         let sent = Instant::now();
         asking.batch = lines().next_batch(&asking.owner, sent);
@@ -270,11 +267,20 @@ async fn ask_for_line(owner: Arc<Owner>) {
     }
 }
 
-/// Whoever asks for a line. It may be dropped at any time, with its runtime.
+/// Whoever asks for a line. Code of others runs in the engine, and may panic.
 struct Asking {
     owner: Arc<Owner>,
     /// Those whom the question under way is for.
     batch: Vec<(Id, Mode)>,
+}
+
+impl Asking {
+    fn new(owner: Arc<Owner>) -> Self {
+        Asking {
+            owner,
+            batch: Vec::new(),
+        }
+    }
 }
 
 impl Drop for Asking {

@@ -24,7 +24,7 @@ use crate::{
     key::Names,
     mode::Mode,
     owner::{Id, Owner},
-    run::{Claim, Run},
+    run::{Claim, Member, Run},
     script::Waiting,
 };
 
@@ -108,6 +108,8 @@ struct Line {
     asking: bool,
     /// When to ask for everybody in it.
     next: Instant,
+    /// When that has begun, if some of them are still to be asked for.
+    round: Option<Instant>,
     run: Option<Run>,
 }
 
@@ -227,16 +229,9 @@ impl Lines {
         waker: &Waker,
         after: &mut After,
     ) -> News {
-        while let Some(State::Moved(to)) = self.places.get(id).map(|place| &place.state) {
-            let to = *to;
-            self.places.remove(id);
-            *id = to;
-        }
-        if self.follows_a_lost_run(*id, now) {
-            let owner = Arc::clone(&self.places[id].owner);
-            self.dissolve(&owner, after);
-            return self.news(id, now, waker, after);
-        }
+        self.follow(id);
+        self.check_run(*id, now, after);
+        self.follow(id);
         let Some(place) = self.places.get_mut(id) else {
             // Nobody but its waiter takes it away.
             return News::Wait {
@@ -269,6 +264,15 @@ impl Lines {
         }
     }
 
+    /// Whoever goes on under another id is looked for there.
+    fn follow(&mut self, id: &mut Id) {
+        while let Some(State::Moved(to)) = self.places.get(id).map(|place| &place.state) {
+            let to = *to;
+            self.places.remove(id);
+            *id = to;
+        }
+    }
+
     fn wait(&mut self, id: Id, now: Instant) -> News {
         let mut until = now + TICK;
         let mut ask = None;
@@ -291,11 +295,7 @@ impl Lines {
 
     /// It does not want to wait any longer. `drops`: and cannot wait for anything else.
     pub(crate) fn leave(&mut self, id: &mut Id, drops: bool, after: &mut After) -> Leave {
-        while let Some(State::Moved(to)) = self.places.get(id).map(|place| &place.state) {
-            let to = *to;
-            self.places.remove(id);
-            *id = to;
-        }
+        self.follow(id);
         if let Some(place) = self.places.get_mut(id)
             && matches!(place.state, State::Asked)
         {
@@ -312,12 +312,21 @@ impl Lines {
         match place.state {
             State::Turn(turn) => Leave::Turn(turn, place.owner, place.doubt),
             State::Failed(error) => Leave::Failed(error),
-            State::Follows => Leave::Gone {
-                owner: place.owner,
-                // Its run gives it back.
-                asked: false,
-                doubt: place.doubt,
-            },
+            // Its run gives it back, so it can have nothing else under that id.
+            State::Follows => {
+                let run = self.line(&place.owner).and_then(|line| line.run.as_mut());
+                if let Some(run) = run {
+                    run.leaves(*id);
+                }
+                if place.doubt.is_some() {
+                    after.withdraw.push((Arc::clone(&place.owner), place.doubt));
+                }
+                Leave::Gone {
+                    owner: Arc::new(place.owner.anew()),
+                    asked: false,
+                    doubt: None,
+                }
+            }
             _ => {
                 self.remove_from_line(&place.owner, place.ticket, after);
                 Leave::Gone {
@@ -336,16 +345,18 @@ impl Lines {
         else {
             return Vec::new();
         };
-        let everybody = line.next <= now;
+        if line.next <= now {
+            line.round.get_or_insert(now);
+        }
         let mut batch = Vec::new();
         for id in line.waiting.values() {
             let Some(place) = self.places.get_mut(id) else {
                 continue;
             };
-            let is_due = match place.asked {
-                None => true,
-                // Who was asked for a moment ago, in another batch, need not be again.
-                Some(asked) => everybody && asked < line.next,
+            let is_due = match (place.asked, line.round) {
+                (None, _) => true,
+                (Some(asked), Some(round)) => asked < round,
+                (Some(_), None) => false,
             };
             if is_due && now.saturating_duration_since(place.seen) < UNPOLLED {
                 place.state = State::Asked;
@@ -356,11 +367,11 @@ impl Lines {
                 }
             }
         }
+        if line.round.take().is_some() {
+            line.next = now + HEARTBEAT;
+        }
         if batch.is_empty() {
             line.asking = false;
-            if everybody {
-                line.next = now + HEARTBEAT;
-            }
             self.tidy(owner);
         }
         batch
@@ -403,14 +414,9 @@ impl Lines {
         }
         writers.sort_unstable_by_key(|(_, token)| *token);
         self.let_writers_in(owner, &writers, Some(sent), after);
-        if let Some(line) = self.line(owner) {
-            let next = sent + pause(line.since.elapsed());
-            // A batch of newcomers does not put off the others.
-            line.next = if line.next <= sent {
-                next
-            } else {
-                line.next.min(next)
-            };
+        // A round goes on with its next batch; a batch of newcomers does not put off the others.
+        if let Some(line) = self.line(owner).filter(|line| line.round.is_none()) {
+            line.next = line.next.min(sent + pause(line.since.elapsed()));
             if line.next < sent + HEARTBEAT {
                 self.ask_soon(owner, None, after);
             }
@@ -452,6 +458,9 @@ impl Lines {
                 }
                 _ => {}
             }
+        }
+        if let Some(line) = self.line(owner) {
+            line.next = Instant::now();
         }
     }
 
@@ -553,43 +562,37 @@ impl Lines {
         let Some(from) = from.or_else(|| first.and_then(|place| place.asked.or(place.sent))) else {
             return self.ask_soon(owner, Some(Instant::now()), after);
         };
-        let mut members = Vec::with_capacity(writers.len());
-        let mut is_news = false;
-        for (id, token) in writers {
-            let Some(place) = self.places.get_mut(id) else {
-                members.push((*id, *token));
-                continue;
-            };
-            match place.state {
-                // We have heard of it.
-                State::Follows | State::Turn(_) => continue,
-                State::Apart | State::Waits | State::Asked => {
-                    is_news = true;
-                    place.state = State::Follows;
-                    let (owner, ticket) = (Arc::clone(&place.owner), place.ticket);
-                    self.remove_from_line(&owner, ticket, after);
-                }
-                _ => {}
-            }
-            members.push((*id, *token));
-        }
-        if !is_news {
-            return; // nobody who waits is among them
-        }
-        let now = Instant::now();
         let claim = Claim::new(from, WAITER_LEASE);
-        let line = self.line_or_new(owner, now + HEARTBEAT);
-        if let Some(run) = &mut line.run
-            && !run.is_lost(now)
-        {
-            run.append(members);
+        let mut members = Vec::with_capacity(writers.len());
+
+        for (id, token) in writers {
+            let run = self.line(owner).and_then(|line| line.run.as_ref());
+            if run.is_some_and(|run| run.has(*id)) {
+                continue;
+            }
+            // Whoever has left withdraws what it had by itself.
+            if let Some(place) = self.places.get_mut(id)
+                && matches!(place.state, State::Apart | State::Waits | State::Asked)
+            {
+                members.push(Member::new(*id, *token, claim));
+                place.state = State::Follows;
+                let (owner, ticket) = (Arc::clone(&place.owner), place.ticket);
+                self.remove_from_line(&owner, ticket, after);
+            }
+        }
+        if members.is_empty() {
             return;
         }
-        if line.run.is_some() {
-            self.dissolve(owner, after);
+        let now = Instant::now();
+        let line = self.line_or_new(owner, now + HEARTBEAT);
+        match &mut line.run {
+            // It cannot be told whether they belong to it; but they must not hold beside it.
+            Some(run) if !run.is_lost(now) => return run.append(members),
+            Some(_) => self.dissolve(owner, after),
+            None => {}
         }
         let line = self.line_or_new(owner, now + HEARTBEAT);
-        line.run = Some(Run::new(members, claim));
+        line.run = Some(Run::new(members));
         if let Passed::Back(ids) = self.advance(owner, after) {
             after.retire.push((Arc::new(owner.clone()), ids));
         }
@@ -613,76 +616,89 @@ impl Lines {
         let Some(mut run) = self.line(owner).and_then(|line| line.run.take()) else {
             return Passed::Back(Arc::default());
         };
-        if !run.can_be_passed_on(Instant::now()) {
-            let ids = self.back_into_line(owner, &mut run, after);
-            return Passed::Back(ids);
-        }
-        while let Some((id, token)) = run.next() {
-            if let Some(place) = self.places.get_mut(&id)
-                && matches!(place.state, State::Follows)
-            {
-                place.state = State::Turn(Turn {
-                    token,
-                    claim: run.claim(),
-                    in_run: true,
-                });
-                after.wake.extend(place.waker.take());
-                if let Some(line) = self.line(owner) {
-                    line.run = Some(run);
-                }
-                return Passed::On;
+        let now = Instant::now();
+        while let Some(member) = run.next() {
+            let Some(place) = self.places.get_mut(&member.id) else {
+                continue; // it has left
+            };
+            if !matches!(place.state, State::Follows) {
+                continue;
             }
+            if member.claim.is_over(now) {
+                self.back_into_line(member.id, after);
+                continue;
+            }
+            place.state = State::Turn(Turn {
+                token: member.token,
+                claim: member.claim,
+                in_run: true,
+            });
+            after.wake.extend(place.waker.take());
+            run.let_hold(&member);
+            self.line_or_new(owner, now + HEARTBEAT).run = Some(run);
+            return Passed::On;
         }
         self.tidy(owner);
         Passed::Back(run.ids())
     }
 
-    /// Ends a run that is lost. What may be left of it in Redis is given up.
+    /// Ends a run whose holder has lost the lock. What may be left of it in Redis is given up.
     fn dissolve(&mut self, owner: &Owner, after: &mut After) {
         if let Some(mut run) = self.line(owner).and_then(|line| line.run.take()) {
-            let ids = self.back_into_line(owner, &mut run, after);
-            after.retire.push((Arc::new(owner.clone()), ids));
-        }
-    }
-
-    fn back_into_line(&mut self, owner: &Owner, run: &mut Run, after: &mut After) -> Arc<[Id]> {
-        while let Some((id, _)) = run.next() {
-            let Some(mut place) = self.places.remove(&id) else {
-                continue;
-            };
-            if matches!(place.state, State::Follows) {
-                place.owner = Arc::new(place.owner.anew());
-                (place.asked, place.sent) = (None, None);
-                after.wake.extend(place.waker.take());
-                let new = place.owner.id;
-                let moved = Place {
-                    owner: Arc::clone(&place.owner),
-                    state: State::Moved(new),
-                    waker: None,
-                    ..place
-                };
-                self.places.insert(new, place);
-                self.places.insert(id, moved);
-                self.join(new, Instant::now() + HEARTBEAT);
-            } else {
-                self.places.insert(id, place);
+            while let Some(member) = run.next() {
+                self.back_into_line(member.id, after);
             }
+            self.tidy(owner);
+            after.retire.push((Arc::new(owner.clone()), run.ids()));
         }
-        self.tidy(owner);
-        run.ids()
     }
 
-    fn follows_a_lost_run(&mut self, id: Id, now: Instant) -> bool {
-        let Some(place) = self.places.get(&id) else {
-            return false;
+    /// Somebody who followed has to stand in line again.
+    fn back_into_line(&mut self, id: Id, after: &mut After) {
+        let Some(place) = self.places.get_mut(&id) else {
+            return;
         };
         if !matches!(place.state, State::Follows) {
-            return false;
+            return;
+        }
+        let owner = Arc::new(place.owner.anew());
+        let new = owner.id;
+        let goes_on = Place {
+            owner,
+            state: State::Waits,
+            sent: None,
+            asked: None,
+            waker: None,
+            ..*place
+        };
+        place.state = State::Moved(new);
+        after.wake.extend(place.waker.take());
+        self.places.insert(new, goes_on);
+        self.join(new, Instant::now() + HEARTBEAT);
+    }
+
+    /// Sees to it that nobody follows in vain.
+    fn check_run(&mut self, id: Id, now: Instant, after: &mut After) {
+        let Some(place) = self.places.get(&id) else {
+            return;
+        };
+        if !matches!(place.state, State::Follows) {
+            return;
         }
         let owner = Arc::clone(&place.owner);
-        let line = self.line(&owner);
-        line.and_then(|line| line.run.as_ref())
-            .is_some_and(|run| run.is_lost(now))
+        let run = self.line(&owner).and_then(|line| line.run.as_mut());
+        match run {
+            Some(run) if run.is_lost(now) => self.dissolve(&owner, after),
+            Some(run)
+                if run
+                    .member(id)
+                    .is_some_and(|member| !member.claim.is_over(now)) => {}
+            Some(run) => {
+                run.leaves(id);
+                self.back_into_line(id, after);
+            }
+            None => self.back_into_line(id, after),
+        }
     }
 
     fn holds_in_run(&mut self, owner: &Owner) -> bool {
@@ -697,11 +713,11 @@ impl Lines {
         run.map(Run::behind).unwrap_or_default()
     }
 
-    /// A renewal of the run's holder was sent: `None`, without an answer.
-    pub(crate) fn renewed(&mut self, owner: &Owner, claim: Option<Claim>) {
+    /// A lease was renewed, with those of all that were behind it in its run then.
+    pub(crate) fn renewed(&mut self, owner: &Owner, claim: Claim) {
         let run = self.line(owner).and_then(|line| line.run.as_mut());
-        if let Some(run) = run.filter(|run| run.holder() == owner.id) {
-            run.renewed(claim);
+        if let Some(run) = run.filter(|run| run.has(owner.id)) {
+            run.renewed(owner.id, claim);
         }
     }
 
@@ -724,6 +740,7 @@ impl Lines {
                 since: Instant::now(),
                 asking: false,
                 next,
+                round: None,
                 run: None,
             };
             lines.insert(owner.names.clone(), line);

@@ -10,25 +10,30 @@
 use std::{
     collections::HashMap,
     future::{Future, poll_fn},
+    net::UdpSocket,
+    panic::catch_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use redis::{
-    Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisResult,
+    Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, RedisResult,
     ServerErrorKind, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{
     runtime::{Handle, Id},
     sync::Notify,
+    time::timeout,
 };
 
 use crate::{
-    connection::{Connection, Reply, is_transient},
+    connection::{Connection, Reply, is_transient, no_reply},
     front::{Front, OnPush},
 };
 
+/// How long a subscription may take.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a subscription that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 /// The same for one that failed because the link is broken.
@@ -49,6 +54,7 @@ struct Shared {
 /// The connection of one runtime.
 #[derive(Clone)]
 struct Home {
+    runtime: Handle,
     manager: ConnectionManager,
     made: Instant,
     front: Arc<Front>,
@@ -74,6 +80,7 @@ impl Opened {
         };
         let engine = Handle::current();
         let home = Home {
+            runtime: engine.clone(),
             manager,
             made: Instant::now(),
             front: Arc::new(Front::silent()),
@@ -98,17 +105,23 @@ impl Opened {
         }
     }
 
-    /// Polls a command as if in the engine's runtime if it is awaited outside of any: with the first command after a
-    /// break, redis-rs spawns the task that drives the new connection.
-    fn in_a_runtime<T: 'static>(
-        &self,
+    fn leave_replica(&self, error: Option<&RedisError>) {
+        let kind = error.map(RedisError::kind);
+        if kind == Some(ErrorKind::Server(ServerErrorKind::ReadOnly)) {
+            self.replace();
+        }
+    }
+
+    /// Polls a command as if in the runtime of its connection, if it is not that one's already: with the first command
+    /// after a break, redis-rs spawns the task that drives the new connection.
+    fn in_runtime<T: 'static>(
+        runtime: Handle,
         command: impl Future<Output = RedisResult<T>> + Send + 'static,
     ) -> Reply<T> {
         let mut command = Box::pin(command);
-        if Handle::try_current().is_ok() {
+        if Handle::try_current().is_ok_and(|current| current.id() == runtime.id()) {
             return command;
         }
-        let runtime = self.0.engine.clone();
         Box::pin(poll_fn(move |context| {
             let _runtime = runtime.enter();
             command.as_mut().poll(context)
@@ -119,21 +132,29 @@ impl Opened {
 impl Connection for Opened {
     fn send(&self, command: Cmd) -> Reply<Value> {
         let opened = self.clone();
-        let mut manager = self.0.home().manager;
-        self.in_a_runtime(async move {
+        let home = self.0.home();
+        let mut manager = home.manager;
+        Self::in_runtime(home.runtime, async move {
             let reply = command.query_async(&mut manager).await;
-            if let Err(error) = &reply
-                && error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
-            {
-                opened.replace();
-            }
+            opened.leave_replica(reply.as_ref().err());
             reply
         })
     }
 
     fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
-        let mut manager = self.0.home().manager;
-        self.in_a_runtime(async move { commands.query_async(&mut manager).await })
+        let opened = self.clone();
+        let home = self.0.home();
+        let mut manager = home.manager;
+        Self::in_runtime(home.runtime, async move {
+            let replies: RedisResult<Vec<RedisResult<Value>>> =
+                commands.query_async(&mut manager).await;
+            let first = replies
+                .iter()
+                .flatten()
+                .find_map(|reply| reply.as_ref().err());
+            opened.leave_replica(replies.as_ref().err().or(first));
+            replies
+        })
     }
 
     fn front(&self) -> Arc<Front> {
@@ -145,14 +166,15 @@ impl Connection for Opened {
         const TRIAL: Duration = Duration::from_secs(1);
 
         let shared = &self.0;
-        let runtime = shared.runtime();
+        let current = shared.runtime().id();
         let mut homes = shared.homes();
-        let Some(home) = homes.get_mut(&runtime.id()) else {
+        let Some(home) = homes.get_mut(&current) else {
             return;
         };
         if home.made.elapsed() < TRIAL {
             return;
         }
+        let runtime = home.runtime.clone();
         if let Ok(manager) = shared.manager(&runtime, &home.front, &home.changed) {
             home.manager = manager;
             home.made = Instant::now();
@@ -177,6 +199,11 @@ impl Shared {
         if let Some(home) = homes.get(&runtime.id()) {
             return home.clone();
         }
+        if !can_connect() {
+            let home = homes[&self.engine.id()].clone();
+            homes.insert(runtime.id(), home.clone());
+            return home;
+        }
         let front = if self.pushes {
             Front::new(self.on_push)
         } else {
@@ -188,6 +215,7 @@ impl Shared {
             return homes[&self.engine.id()].clone();
         };
         let home = Home {
+            runtime: runtime.clone(),
             manager,
             made: Instant::now(),
             front,
@@ -195,6 +223,8 @@ impl Shared {
             tried: Arc::default(),
         };
         homes.insert(runtime.id(), home.clone());
+        // A runtime that shuts down drops a new task at once, and that takes the home away again.
+        drop(homes);
         let gone = Gone {
             shared: Arc::downgrade(self),
             id: runtime.id(),
@@ -258,7 +288,9 @@ impl Drop for Gone {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             let home = shared.homes().remove(&self.id);
-            drop(home);
+            if let Some(home) = home {
+                home.tried.notify_one();
+            }
         }
     }
 }
@@ -271,7 +303,8 @@ async fn listen(gone: Gone, front: Arc<Front>, changed: Arc<Notify>, tried: Arc<
             changed.notified().await;
             continue;
         }
-        let subscribed = manager.subscribe(front.channel()).await;
+        let subscribed = timeout(PATIENCE, manager.subscribe(front.channel())).await;
+        let subscribed = subscribed.unwrap_or_else(|_| Err(no_reply()));
         drop(manager);
         match subscribed {
             Ok(()) => {
@@ -293,10 +326,23 @@ async fn listen(gone: Gone, front: Arc<Front>, changed: Arc<Notify>, tried: Arc<
                 } else {
                     REFUSED_PAUSE
                 };
-                let _ = tokio::time::timeout(pause, changed.notified()).await;
+                let _ = timeout(pause, changed.notified()).await;
             }
         }
     }
+}
+
+/// Whether the runtime that this is called in has been built with I/O. There is no other way to ask, and the panic that
+/// says no is printed; but it may well be that only timers are enabled.
+fn can_connect() -> bool {
+    let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)) else {
+        return true;
+    };
+    let asked = catch_unwind(|| {
+        socket.set_nonblocking(true)?;
+        tokio::net::UdpSocket::from_std(socket).map(drop)
+    });
+    asked.is_ok()
 }
 
 async fn connect(client: &Client) -> RedisResult<ConnectionManager> {
@@ -317,7 +363,7 @@ fn speaking(client: &Client, protocol: ProtocolVersion) -> RedisResult<Client> {
 }
 
 /// Whether the server said no, other than to a password.
-fn is_refused(error: &redis::RedisError) -> bool {
+fn is_refused(error: &RedisError) -> bool {
     error.code().is_some()
         && error.kind() != ErrorKind::AuthenticationFailed
         && !is_transient(error)

@@ -20,7 +20,7 @@ use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
     ask::finish,
-    connection::{Link, did_nothing, is_foreign, no_reply},
+    connection::{Link, is_foreign, no_reply},
     engine::{Engine, engine},
     hold::{Hold, Watched},
     lease::Due,
@@ -242,17 +242,14 @@ fn renewed(
     let lost = match reply {
         Ok(true) => {
             if hold.in_run {
-                lines().renewed(&hold.owner, Some(Claim::new(sent, ttl)));
+                lines().renewed(&hold.owner, Claim::new(sent, ttl));
             }
             hold.watched().lease.renewed(sent, ttl, now);
             None
         }
         Ok(false) => Some("Redis no longer knows of it"),
         Err(error) if is_foreign(error) => Some("somebody else's value has replaced it"),
-        Err(error) => {
-            if hold.in_run && !did_nothing(error) {
-                lines().renewed(&hold.owner, None);
-            }
+        Err(_) => {
             hold.watched().lease.failed(now);
             None
         }

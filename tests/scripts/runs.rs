@@ -124,6 +124,12 @@ async fn a_run_lives_and_dies_as_one() {
     assert!(one.renew_run(&["b2", "b3"], LONG).await);
     assert_nearly(one.lease(1, "b1").await.unwrap(), 35_000);
     assert_nearly(one.lease(1, "b3").await.unwrap(), LONG);
+    // It shortens no lease of another, and makes nobody a holder that is not.
+    assert!(one.renew_run(&["b2", "b3", "zz"], 50_000).await);
+    assert_nearly(one.lease(1, "b2").await.unwrap(), 50_000);
+    assert_nearly(one.lease(1, "b3").await.unwrap(), LONG);
+    assert_eq!(one.score(1, "zz").await, None);
+    assert!(one.renew_run(&["b2"], LONG).await);
     server.set_clock(36_000);
     two.acquire("c1", W, 4 * LONG, 4 * LONG).await.place();
     assert_eq!(holders(&one).await, ["b2", "b3"]);

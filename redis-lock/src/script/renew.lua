@@ -3,7 +3,7 @@
 -- KEYS     see book.lua
 -- ARGV 1   id
 --      2   ttl, ms
---      and the ids of its run that are to have the same lease
+--      and the ids of those behind it in its run, which are to have no shorter one
 -- Returns  1 renewed | 0 gone
 
 local GATE, id, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
@@ -37,11 +37,17 @@ grant()
 local gone = not alive(HOLDERS, id)
 keep(gone and 0 or ttl)
 if gone then return 0 end
-local leases = { now + ttl * 1000, id }
+local deadline = now + ttl * 1000
+redis.call('ZADD', HOLDERS, deadline, id)
+-- Those behind it may have been promised more, or have left.
+local leases = {}
 for i = 3, #ARGV do
-  leases[#leases + 1] = leases[1]
-  leases[#leases + 1] = ARGV[i]
+  local its = redis.call('ZSCORE', HOLDERS, ARGV[i])
+  if its and tonumber(its) < deadline then
+    leases[#leases + 1] = deadline
+    leases[#leases + 1] = ARGV[i]
+  end
 end
-redis.call('ZADD', HOLDERS, unpack(leases))
+if #leases > 0 then redis.call('ZADD', HOLDERS, unpack(leases)) end
 if ttl > span then redis.call('HSET', RECORDS, 'span', ttl) end
 return 1
