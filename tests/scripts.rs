@@ -201,10 +201,10 @@ impl Lock {
         released(reply).unwrap()
     }
 
-    /// Sets the lease of a holder and of others of its run.
+    /// Sets the lease of a holder, and of those behind it in its run.
     async fn renew_run(&self, ids: &[&str], ttl: u64) -> bool {
         let ttl = ttl.to_string();
-        let mut args = vec![ids[0], &ttl];
+        let mut args = vec![ids[0], &ttl, &ttl];
         args.extend(&ids[1..]);
         bool::from_redis_value(self.eval(RENEW, &args).await.unwrap()).unwrap()
     }

@@ -76,24 +76,29 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 let owner = Arc::clone(&attempt.owner);
                 let mut hold = Hold::new(owner, token, terms, sent, attempt.doubt);
                 if !hold.is_lost() {
-                    attempt.unsettled = false;
-                    hold.in_run = waiter.as_ref().is_some_and(Waiter::holds);
-                    let hold = Arc::new(hold);
-                    watch(&hold);
-                    return Ok(Guard::new(hold));
+                    let in_run = waiter.as_mut().map_or(Some(false), Waiter::holds);
+                    if let Some(in_run) = in_run {
+                        attempt.unsettled = false;
+                        hold.in_run = in_run;
+                        let hold = Arc::new(hold);
+                        watch(&hold);
+                        return Ok(Guard::new(hold));
+                    }
+                    // A push has put it into a run, which knows better.
+                    continue;
                 }
                 // The answer came too late to be of use. Asking again makes the lease a full one.
                 Duration::ZERO
             }
             Ok(Acquired::Queued { place, left }) => {
                 if let Some(waiter) = &mut waiter {
-                    waiter.queued(sent, Some(place), left, attempt.doubt);
+                    waiter.queued(sent, place, left, attempt.doubt);
                 }
                 Duration::ZERO
             }
             Ok(Acquired::InRun) if !last => {
                 if let Some(waiter) = &mut waiter {
-                    waiter.queued(sent, None, Duration::ZERO, attempt.doubt);
+                    waiter.let_in(attempt.doubt);
                 }
                 Duration::ZERO
             }

@@ -95,18 +95,29 @@ impl Waiter {
     pub(crate) fn queued(
         &mut self,
         sent: Instant,
-        place: Option<u32>,
+        place: u32,
         left: Duration,
         doubt: Option<Instant>,
     ) {
-        let next = sent + pause(&self.owner, place, left, Duration::ZERO);
+        let next = sent + pause(&self.owner, Some(place), left, Duration::ZERO);
         self.in_line = true;
-        lines().queued(self.id, sent, next, doubt);
+        lines().queued(&mut self.id, Some(sent), next, doubt);
     }
 
-    /// Its question has brought it the lock. True: as one of a run.
-    pub(crate) fn holds(&self) -> bool {
-        lines().holds(self.id)
+    /// Its question was answered with that it has been let in, but not whether it is its turn.
+    pub(crate) fn let_in(&mut self, doubt: Option<Instant>) {
+        self.in_line = true;
+        lines().queued(&mut self.id, None, Instant::now(), doubt);
+    }
+
+    /// Its question has brought it the lock. `Some(true)`: as one of a run. `None`: but it waits, in line, for its turn or
+    /// under another id.
+    pub(crate) fn holds(&mut self) -> Option<bool> {
+        let mut after = After::default();
+        let holds = lines().holds(&mut self.id, &mut after);
+        finish(after);
+        self.in_line |= holds.is_none();
+        holds
     }
 
     /// Waits until it is its turn, or `end`.
@@ -239,6 +250,7 @@ async fn ask_for_line(mut asking: Asking) {
         let sent = Instant::now();
         asking.batch = lines().next_batch(&asking.owner, sent);
         if asking.batch.is_empty() {
+            asking.has_ended = true;
             return;
         }
         let owner = &asking.owner;
@@ -272,6 +284,8 @@ struct Asking {
     owner: Arc<Owner>,
     /// Those whom the question under way is for.
     batch: Vec<(Id, Mode)>,
+    /// Nobody was left to ask for.
+    has_ended: bool,
 }
 
 impl Asking {
@@ -279,12 +293,16 @@ impl Asking {
         Asking {
             owner,
             batch: Vec::new(),
+            has_ended: false,
         }
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let mut after = After::default();
         let mut lines = lines();
         if !self.batch.is_empty() {
@@ -310,8 +328,11 @@ fn pause(owner: &Owner, place: Option<u32>, left: Duration, waited: Duration) ->
         // Many that came at the same time need not ask at the same time.
         pause.mul_f64(rand::random_range(0.8..1.2)).min(HEARTBEAT)
     };
-    // Nobody sends word of a holder that has died.
-    if place == 0 && left > Duration::ZERO {
+    if left.is_zero() {
+        // It is free: there are more dead in front than one call clears away.
+        SHORTEST_PAUSE
+    } else if place == 0 {
+        // Nobody sends word of a holder that has died.
         pause.min(left + Duration::from_millis(1))
     } else {
         pause

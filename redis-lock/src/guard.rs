@@ -159,6 +159,9 @@ impl Guard {
 
     /// Gives the lock back and waits for Redis to confirm it. `guard.await` does the same.
     ///
+    /// If others of this process are next, and were let in together with this one, the lock is passed to the first of them
+    /// at once, without Redis.
+    ///
     /// A Redis that does not answer is waited for at most two seconds; the release then goes on in the
     /// background.
     ///

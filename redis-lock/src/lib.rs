@@ -37,7 +37,8 @@
 //! 3. *Loss is told in time*: by a deadline that is counted from before the command was sent, on a monotonic clock,
 //!    less a margin.
 //! 4. *Fairness*: strict order of arrival, with neighbouring readers let in together.
-//! 5. *Liveness*: a dead holder blocks others for at most its ttl, dead waiters for at most three seconds.
+//! 5. *Liveness*: a dead holder blocks others for at most its ttl, dead waiters for at most three seconds, all of them
+//!    together.
 //! 6. *No litter*: every key in Redis has a TTL; nothing is left once a lock is idle.
 //!
 //! # Not guaranteed

@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ptr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::{Duration, Instant},
@@ -49,8 +50,8 @@ pub(crate) fn lines() -> MutexGuard<'static, Lines> {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     places: HashMap<Id, Place>,
-    /// By front (its address), and the lock's names.
-    of_fronts: HashMap<usize, HashMap<Names, Line>>,
+    /// By link and front (their addresses), and the lock's names.
+    of_fronts: HashMap<(usize, usize), HashMap<Names, Line>>,
     /// Of the next who joins a line.
     ticket: u64,
 }
@@ -183,31 +184,52 @@ impl Lines {
         joins
     }
 
-    /// It asks for itself from now on.
+    /// It asks for itself, in vain or not.
     pub(crate) fn asks(&mut self, id: Id, sent: Instant) {
         if let Some(place) = self.places.get_mut(&id) {
             place.sent.get_or_insert(sent);
         }
     }
 
-    /// Its own question has brought it into the queue; `next`: when to ask again.
-    pub(crate) fn queued(&mut self, id: Id, sent: Instant, next: Instant, doubt: Option<Instant>) {
-        let Some(place) = self.places.get_mut(&id) else {
+    /// Its own question, sent at `asked` if it had that effect, has brought it into the queue; `next`: when to ask again.
+    pub(crate) fn queued(
+        &mut self,
+        id: &mut Id,
+        asked: Option<Instant>,
+        next: Instant,
+        doubt: Option<Instant>,
+    ) {
+        let Some(place) = self.places.get_mut(id) else {
             return;
         };
-        place.asked = Some(sent);
-        place.sent = None;
-        place.doubt = doubt;
-        // Else its turn has come meanwhile.
-        if matches!(place.state, State::Apart) {
-            self.join(id, next);
+        place.doubt = place.doubt.max(doubt);
+        if asked.is_some() {
+            (place.asked, place.sent) = (asked, None);
         }
+        // Else its turn has come meanwhile, or it goes on under another id.
+        if matches!(place.state, State::Apart) {
+            self.join(*id, next);
+        }
+        self.follow(id);
     }
 
-    /// It holds the lock by its own question. True: it has been let in as one of a run, and must pass that on.
-    pub(crate) fn holds(&mut self, id: Id) -> bool {
-        let place = self.places.remove(&id);
-        matches!(place.map(|place| place.state), Some(State::Turn(turn)) if turn.in_run)
+    /// It holds the lock by its own question. `Some(true)`: it has been let in as one of a run, and must pass that on.
+    /// `None`: but it is not its turn, or not under that id, which it gives up.
+    pub(crate) fn holds(&mut self, id: &mut Id, after: &mut After) -> Option<bool> {
+        let place = self.places.get(id)?;
+        let in_run = match place.state {
+            State::Apart => false,
+            State::Turn(turn) => turn.in_run,
+            State::Moved(_) => {
+                let old = (Arc::clone(&place.owner), place.doubt);
+                after.withdraw.push(old);
+                self.follow(id);
+                return None;
+            }
+            _ => return None,
+        };
+        self.places.remove(id);
+        Some(in_run)
     }
 
     fn join(&mut self, id: Id, next: Instant) {
@@ -341,7 +363,7 @@ impl Lines {
     /// The next of a line to ask for; nobody: then nobody asks for it any more.
     pub(crate) fn next_batch(&mut self, owner: &Owner, now: Instant) -> Vec<(Id, Mode)> {
         let Some(line) =
-            lines_of(&mut self.of_fronts, &owner.front).and_then(|of| of.get_mut(&owner.names))
+            lines_of(&mut self.of_fronts, owner).and_then(|of| of.get_mut(&owner.names))
         else {
             return Vec::new();
         };
@@ -349,6 +371,7 @@ impl Lines {
             line.round.get_or_insert(now);
         }
         let mut batch = Vec::new();
+        let mut skipped = false;
         for id in line.waiting.values() {
             let Some(place) = self.places.get_mut(id) else {
                 continue;
@@ -358,7 +381,9 @@ impl Lines {
                 (Some(asked), Some(round)) => asked < round,
                 (Some(_), None) => false,
             };
-            if is_due && now.saturating_duration_since(place.seen) < UNPOLLED {
+            if is_due && now.saturating_duration_since(place.seen) >= UNPOLLED {
+                skipped = true;
+            } else if is_due {
                 place.state = State::Asked;
                 place.sent.get_or_insert(now);
                 batch.push((*id, place.owner.mode));
@@ -367,7 +392,8 @@ impl Lines {
                 }
             }
         }
-        if line.round.take().is_some() {
+        // If all were skipped, this process has stood still: whoever is polled first asks at once.
+        if line.round.take().is_some() && !(batch.is_empty() && skipped) {
             line.next = now + HEARTBEAT;
         }
         if batch.is_empty() {
@@ -488,11 +514,10 @@ impl Lines {
 
     /// Some of a front's lines may have missed something.
     pub(crate) fn ask_again(&mut self, front: &Front, after: &mut After) {
-        let Some(lines) = lines_of(&mut self.of_fronts, front) else {
-            return;
-        };
+        let lines = self.of_fronts.iter();
+        let lines = lines.filter(|((_, of), _)| *of == address_of(front));
         let owners: Vec<_> = lines
-            .values()
+            .flat_map(|(_, lines)| lines.values())
             .filter_map(|line| line.waiting.values().next())
             .filter_map(|id| self.places.get(id))
             .map(|place| Arc::clone(&place.owner))
@@ -515,7 +540,7 @@ impl Lines {
     /// Wakes one that will ask for the line.
     fn ask_soon(&mut self, owner: &Owner, at: Option<Instant>, after: &mut After) {
         let Some(line) =
-            lines_of(&mut self.of_fronts, &owner.front).and_then(|of| of.get_mut(&owner.names))
+            lines_of(&mut self.of_fronts, owner).and_then(|of| of.get_mut(&owner.names))
         else {
             return;
         };
@@ -668,9 +693,13 @@ impl Lines {
             state: State::Waits,
             sent: None,
             asked: None,
+            doubt: None,
             waker: None,
             ..*place
         };
+        if place.doubt.is_some() {
+            after.withdraw.push((Arc::clone(&place.owner), place.doubt));
+        }
         place.state = State::Moved(new);
         after.wake.extend(place.waker.take());
         self.places.insert(new, goes_on);
@@ -713,27 +742,32 @@ impl Lines {
         run.map(Run::behind).unwrap_or_default()
     }
 
-    /// A lease was renewed, with those of all that were behind it in its run then.
-    pub(crate) fn renewed(&mut self, owner: &Owner, claim: Claim) {
+    /// A lease was renewed, and those of all that were behind it in its run then.
+    pub(crate) fn renewed(&mut self, owner: &Owner, claim: Claim, behind: Claim) {
         let run = self.line(owner).and_then(|line| line.run.as_mut());
         if let Some(run) = run.filter(|run| run.has(owner.id)) {
-            run.renewed(owner.id, claim);
+            run.renewed(owner.id, claim, behind);
         }
     }
 
-    /// The run's holder has been lost.
-    pub(crate) fn lost(&mut self, owner: &Owner, after: &mut After) {
-        if self.holds_in_run(owner) {
+    /// The run's holder has lost the lock. `gone`: and so have those behind it; else they go on.
+    pub(crate) fn lost(&mut self, owner: &Owner, gone: bool, after: &mut After) {
+        if !self.holds_in_run(owner) {
+            return;
+        }
+        if gone {
             self.dissolve(owner, after);
+        } else if let Passed::Back(ids) = self.advance(owner, after) {
+            after.retire.push((Arc::new(owner.clone()), ids));
         }
     }
 
     fn line(&mut self, owner: &Owner) -> Option<&mut Line> {
-        lines_of(&mut self.of_fronts, &owner.front)?.get_mut(&owner.names)
+        lines_of(&mut self.of_fronts, owner)?.get_mut(&owner.names)
     }
 
     fn line_or_new(&mut self, owner: &Owner, next: Instant) -> &mut Line {
-        let lines = self.of_fronts.entry(address(&owner.front)).or_default();
+        let lines = self.of_fronts.entry(address(owner)).or_default();
         if !lines.contains_key(&owner.names) {
             let line = Line {
                 waiting: BTreeMap::new(),
@@ -764,7 +798,7 @@ impl Lines {
 
     /// Forgets a line that nobody is in.
     fn tidy(&mut self, owner: &Owner) {
-        let front = address(&owner.front);
+        let front = address(owner);
         let Some(lines) = self.of_fronts.get_mut(&front) else {
             return;
         };
@@ -783,13 +817,17 @@ impl Line {
     }
 }
 
-fn address(front: &Front) -> usize {
-    std::ptr::from_ref(front).addr()
+fn address(owner: &Owner) -> (usize, usize) {
+    (Arc::as_ptr(&owner.link).addr(), address_of(&owner.front))
+}
+
+fn address_of(front: &Front) -> usize {
+    ptr::from_ref(front).addr()
 }
 
 fn lines_of<'a>(
-    lines: &'a mut HashMap<usize, HashMap<Names, Line>>,
-    front: &Front,
+    lines: &'a mut HashMap<(usize, usize), HashMap<Names, Line>>,
+    owner: &Owner,
 ) -> Option<&'a mut HashMap<Names, Line>> {
-    lines.get_mut(&address(front))
+    lines.get_mut(&address(owner))
 }

@@ -115,7 +115,7 @@ impl Locker {
     /// more lives on a thread of this crate, which renews leases and releases what was dropped, also when your runtime is
     /// blocked or has ended. They reconnect, and are replaced when they hang or when their server has become a replica.
     ///
-    /// Wake-ups need RESP3 (Redis 6) and the right to subscribe to channels that begin with `redis-lock:`. Without
+    /// Wake-ups need RESP3 (Redis 6; it is asked for unless the URL has a `protocol`) and the right to subscribe to channels that begin with `redis-lock:`. Without
     /// them waiting works by asking again and again, which is said once to [`tracing`].
     ///
     /// # Errors
@@ -135,7 +135,8 @@ impl Locker {
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
         let failed = |source| Error::Redis { key: None, source };
         let client = Client::open(url.as_ref()).map_err(failed)?;
-        let opened = engine()?.spawn(Opened::new(client, on_push)).await;
+        let as_is = url.as_ref().contains("protocol=");
+        let opened = engine()?.spawn(Opened::new(client, as_is, on_push)).await;
         let opened = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
         let opened = opened.map_err(failed)?;
         opened.settle().await;

@@ -66,10 +66,17 @@ struct Home {
 
 impl Opened {
     /// Connects the engine, whose runtime this must be called in.
-    pub(crate) async fn new(client: Client, on_push: OnPush) -> RedisResult<Self> {
-        let modern = speaking(&client, ProtocolVersion::RESP3)?;
+    /// `as_is`: in the protocol that the client asks for.
+    pub(crate) async fn new(client: Client, as_is: bool, on_push: OnPush) -> RedisResult<Self> {
+        let asked_for = client.get_connection_info().redis_settings().protocol();
+        let protocol = if as_is {
+            asked_for
+        } else {
+            ProtocolVersion::RESP3
+        };
+        let modern = speaking(&client, protocol)?;
         let (client, pushes, manager) = match connect(&modern).await {
-            Ok(manager) => (modern, true, manager),
+            Ok(manager) => (modern, protocol.supports_resp3(), manager),
             // An old server, or one that does not permit it.
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported || is_refused(&error) => {
                 tracing::warn!(%error, "no RESP3, so no wake-ups: who waits for a lock will poll");

@@ -6,8 +6,8 @@
 //!    that watches deadlines.
 //! 3. Taking and giving back a lock seldom wakes the engine: it sleeps until the earliest event that it
 //!    knew of, and leases that come and go before then pass it by.
-//! 4. Renewals that fall due at about the same time go out together, a hundred to a batch; a batch fails or waits for
-//!    itself alone.
+//! 4. Renewals that fall due at about the same time go out together, a hundred to a batch; a batch waits for itself
+//!    alone, and one of it that fails for itself.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +16,7 @@ use std::{
 };
 
 use once_cell::sync::Lazy;
+use redis::RedisResult;
 use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     engine::{Engine, engine},
     hold::{Hold, Watched},
     lease::Due,
-    line::{After, lines},
+    line::{After, WAITER_LEASE, lines},
     owner::Id,
     run::Claim,
     script::{self, Renewal},
@@ -55,8 +56,8 @@ type Work = (Arc<Hold>, Duration);
 
 /// Does what is due for a hold, and sees to it that it is looked at again in time. Called when a hold begins.
 pub(crate) fn watch(hold: &Arc<Hold>) {
-    if let (Some(work), Ok(engine)) = (RENEWALS.look_at(hold), engine()) {
-        engine.spawn(renew(engine, Arc::clone(&hold.owner.link), vec![work]));
+    if let Ok(engine) = engine() {
+        send_out(engine, RENEWALS.look_at(engine, hold).into_iter().collect());
     }
 }
 
@@ -69,22 +70,22 @@ pub(crate) fn unwatch(hold: &Hold) -> bool {
 
 impl Renewals {
     /// What has to be done now, if anything; and plans when to look again.
-    fn look_at(&'static self, hold: &Arc<Hold>) -> Option<Work> {
+    fn look_at(&'static self, engine: &'static Engine, hold: &Arc<Hold>) -> Option<Work> {
         let mut watched = hold.watched();
         self.forget(&mut watched, hold);
         let mut work = None;
         loop {
             match watched.lease.due(Instant::now()) {
                 Due::At(at) => {
-                    let at = together(at, hold.terms.ttl, watched.lease.deadline());
+                    let at = together(at, watched.lease.deadline());
                     watched.planned = Some(at);
-                    self.plan(at, hold);
+                    self.plan(engine, at, hold);
                     return work;
                 }
                 Due::Renewal(ttl) => work = Some((Arc::clone(hold), ttl)),
                 Due::Loss => {
                     drop(watched);
-                    tell_loss(hold, "its lease has ended");
+                    tell_loss(engine, hold, "its lease has ended", false);
                     return work;
                 }
                 Due::Never => return work,
@@ -92,8 +93,7 @@ impl Renewals {
         }
     }
 
-    /// Code of others runs in the engine (whoever listens to `tracing`, and wakers). Should it panic, all other locks of
-    /// the process go on.
+    /// Should something in the engine panic, all other locks of the process go on.
     async fn run_always(&'static self, engine: &'static Engine) {
         loop {
             let _panicked = engine.spawn(self.run(engine)).await;
@@ -104,7 +104,7 @@ impl Renewals {
         loop {
             let mut work: Vec<Work> = Vec::new();
             while let Some(hold) = self.take_due(Instant::now()) {
-                work.extend(self.look_at(&hold));
+                work.extend(self.look_at(engine, &hold));
                 if work.len() == BATCH {
                     send_out(engine, std::mem::take(&mut work));
                 }
@@ -121,12 +121,10 @@ impl Renewals {
         }
     }
 
-    fn plan(&'static self, at: Instant, hold: &Arc<Hold>) {
+    fn plan(&'static self, engine: &'static Engine, at: Instant, hold: &Arc<Hold>) {
         let mut schedule = self.schedule();
         schedule.holds.insert((at, hold.owner.id), Arc::clone(hold));
-        if !schedule.is_watched
-            && let Ok(engine) = engine()
-        {
+        if !schedule.is_watched {
             schedule.is_watched = true;
             engine.spawn(self.run_always(engine));
         }
@@ -160,89 +158,94 @@ impl Renewals {
 }
 
 /// A little later, so that what falls due at about the same time is done at the same time; and not all that were taken at
-/// once in the same instant. Never later than the deadline.
-fn together(at: Instant, ttl: Duration, deadline: Instant) -> Instant {
+/// once in the same instant. By an eighth of what is left until the deadline at the most.
+fn together(at: Instant, deadline: Instant) -> Instant {
     static START: Lazy<Instant> = Lazy::new(Instant::now);
-    let grain = (ttl / 100).max(Duration::from_millis(1));
-    let spread = grain * rand::random_range(0..6);
-    let since = (at + spread).saturating_duration_since(*START);
-    let grains = since.as_nanos().div_ceil(grain.as_nanos());
-    let later = u32::try_from(grains)
-        .ok()
-        .map(|grains| *START + grain * grains);
-    match later {
-        Some(later) if later < deadline => later,
-        _ => at,
-    }
+    // Powers of two, so that leases of about the same length meet.
+    let left = deadline.saturating_duration_since(at).as_millis();
+    let Some(grain) = u64::try_from(left / 64).ok().and_then(u64::checked_ilog2) else {
+        return at;
+    };
+    let grain = 1 << grain;
+    let since = at.saturating_duration_since(*START);
+    let grains = u64::try_from(since.as_millis()).unwrap_or_default() / grain;
+    let grains = grains + 1 + rand::random_range(0..6);
+    *START + Duration::from_millis(grains * grain)
 }
 
-/// Each connection's for itself.
+/// Each connection's for itself, and those apart that have less patience.
 fn send_out(engine: &'static Engine, work: Vec<Work>) {
-    let mut by_link: Vec<(Arc<Link>, Vec<Work>)> = Vec::new();
+    let mut batches: Vec<(Arc<Link>, Duration, Vec<Work>)> = Vec::new();
     for work in work {
-        let link = &work.0.owner.link;
-        match by_link
-            .iter_mut()
-            .find(|(other, _)| Arc::ptr_eq(other, link))
-        {
-            Some((_, batch)) => batch.push(work),
-            None => by_link.push((Arc::clone(link), vec![work])),
+        let (link, patience) = (&work.0.owner.link, work.0.terms.patience());
+        let same = |batch: &&mut (Arc<Link>, Duration, Vec<Work>)| {
+            Arc::ptr_eq(&batch.0, link) && batch.1 == patience
+        };
+        match batches.iter_mut().find(same) {
+            Some((_, _, batch)) => batch.push(work),
+            None => batches.push((Arc::clone(link), patience, vec![work])),
         }
     }
-    for (link, batch) in by_link {
-        engine.spawn(renew(engine, link, batch));
+    for (link, patience, batch) in batches {
+        engine.spawn(renew(engine, link, patience, batch));
     }
 }
 
-async fn renew(engine: &'static Engine, link: Arc<Link>, mut work: Vec<Work>) {
+async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut work: Vec<Work>) {
     work.retain(|(hold, _)| !hold.is_over());
-    let Some(patience) = work.iter().map(|(hold, _)| hold.terms.patience()).min() else {
+    if work.is_empty() {
         return;
-    };
-    let renewals = work
+    }
+    let renewals: Vec<_> = work
         .iter()
         .map(|(hold, ttl)| Renewal {
             owner: Arc::clone(&hold.owner),
             ttl: *ttl,
-            run: if hold.in_run {
-                lines().behind(&hold.owner)
-            } else {
-                Vec::new()
-            },
+            behind: hold
+                .in_run
+                .then(|| (for_those_behind(*ttl), lines().behind(&hold.owner))),
         })
         .collect();
     let sent = Instant::now();
-    let reply = link
-        .within(patience, script::renew(engine, &link, renewals))
-        .await;
+    let reply = script::renew(engine, &link, renewals);
+    let reply = link.within(patience, reply).await;
     let now = Instant::now();
     let replies = match reply.unwrap_or_else(|| Err(no_reply())) {
         Ok(replies) => replies,
         Err(error) => work.iter().map(|_| Err(error.clone())).collect(),
     };
     let mut again = Vec::new();
+    let mut failed = Vec::new();
     for ((hold, ttl), reply) in work.into_iter().zip(replies) {
-        renewed(&hold, ttl, sent, now, &reply);
-        again.extend(RENEWALS.look_at(&hold));
-        if let Err(error) = reply {
-            let owner = &hold.owner;
-            tracing::debug!(key = %owner.key, token = hold.token, %error, "renewal failed");
-        }
+        renewed(engine, &hold, ttl, sent, now, &reply);
+        again.extend(RENEWALS.look_at(engine, &hold));
+        failed.extend(reply.err().map(|error| (hold, error)));
     }
     send_out(engine, again);
+    // Last, since whoever reads logs may panic.
+    for (hold, error) in failed {
+        tracing::debug!(key = %hold.owner.key, token = hold.token, %error, "renewal failed");
+    }
+}
+
+/// When the holder's time is up (`max_hold`), they must be there yet: as long as one that waits.
+fn for_those_behind(ttl: Duration) -> Duration {
+    ttl + WAITER_LEASE
 }
 
 fn renewed(
+    engine: &'static Engine,
     hold: &Arc<Hold>,
     ttl: Duration,
     sent: Instant,
     now: Instant,
-    reply: &redis::RedisResult<bool>,
+    reply: &RedisResult<bool>,
 ) {
     let lost = match reply {
         Ok(true) => {
             if hold.in_run {
-                lines().renewed(&hold.owner, Claim::new(sent, ttl));
+                let behind = Claim::new(sent, for_those_behind(ttl));
+                lines().renewed(&hold.owner, Claim::new(sent, ttl), behind);
             }
             hold.watched().lease.renewed(sent, ttl, now);
             None
@@ -257,18 +260,22 @@ fn renewed(
     if let Some(why) = lost
         && hold.watched().lease.gone()
     {
-        tell_loss(hold, why);
+        tell_loss(engine, hold, why, true);
     }
 }
 
-/// First the holder, and those who were to hold after it; then whoever reads logs.
-fn tell_loss(hold: &Hold, why: &str) {
-    hold.tell_loss();
-    let owner = &hold.owner;
-    if hold.in_run {
-        let mut after = After::default();
-        lines().lost(owner, &mut after);
-        finish(after);
-    }
-    tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+/// First the holder, and those who were to hold after it; then whoever reads logs. On its own, since wakers and readers of
+/// logs are code of others. `gone`: Redis does not know of it any more, nor of those behind it.
+fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, why: &'static str, gone: bool) {
+    let hold = Arc::clone(hold);
+    engine.spawn(async move {
+        hold.tell_loss();
+        let owner = &hold.owner;
+        if hold.in_run {
+            let mut after = After::default();
+            lines().lost(owner, gone, &mut after);
+            finish(after);
+        }
+        tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+    });
 }

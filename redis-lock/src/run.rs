@@ -126,14 +126,14 @@ impl Run {
         self.claim.is_over(now)
     }
 
-    /// `id`, and all that were behind it, have that lease at the least.
-    pub(crate) fn renewed(&mut self, id: Id, claim: Claim) {
+    /// `id` has a new lease, and all that were behind it then have another one at the least.
+    pub(crate) fn renewed(&mut self, id: Id, claim: Claim, behind: Claim) {
         if id == self.holder {
             self.claim = claim;
         }
         for member in &mut self.members {
-            if member.since <= claim.sent && member.claim.deadline() < claim.deadline() {
-                member.claim = claim;
+            if member.since <= behind.sent && member.claim.deadline() < behind.deadline() {
+                member.claim = behind;
             }
         }
     }

@@ -165,15 +165,20 @@ pub(crate) fn release(owner: &Arc<Owner>, with: With) -> Reply<Released> {
 pub(crate) struct Renewal {
     pub(crate) owner: Arc<Owner>,
     pub(crate) ttl: Duration,
-    pub(crate) run: Vec<Id>,
+    /// Those behind it in its run, and what they are to have at the least.
+    pub(crate) behind: Option<(Duration, Vec<Id>)>,
 }
 
 impl Renewal {
     fn command(&self, verb: &str, script: &str) -> Cmd {
-        let mut command = command(verb, script, &self.owner, self.run.len() + 2);
+        let count = self.behind.as_ref().map_or(0, |(_, ids)| ids.len());
+        let mut command = command(verb, script, &self.owner, count + 3);
         command.arg(&self.owner.id.text()[..]).arg(millis(self.ttl));
-        for id in &self.run {
-            command.arg(&id.text()[..]);
+        if let Some((ttl, ids)) = &self.behind {
+            command.arg(millis(*ttl));
+            for id in ids {
+                command.arg(&id.text()[..]);
+            }
         }
         command
     }
@@ -185,36 +190,51 @@ pub(crate) async fn renew(
     link: &Arc<Link>,
     renewals: Vec<Renewal>,
 ) -> RedisResult<Vec<RedisResult<bool>>> {
-    let mut pipeline = Pipeline::with_capacity(renewals.len());
-    pipeline.ignore_errors();
-    for renewal in &renewals {
-        pipeline.add_command(renewal.command("EVALSHA", &RENEW.hash));
+    let mut replies = renew_by_hash(engine, link, renewals.iter()).await?;
+    let is_unknown = |reply: &RedisResult<Value>| reply.as_ref().is_err_and(is_unknown_script);
+    let mut unknown = (0..replies.len()).filter(|i| is_unknown(&replies[*i]));
+    if let Some(first) = unknown.next() {
+        let rest: Vec<_> = unknown.collect();
+        // With that the server knows it.
+        replies[first] = link
+            .send(renewals[first].command("EVAL", &RENEW.source))
+            .await;
+        if !rest.is_empty() {
+            let again = renew_by_hash(engine, link, rest.iter().map(|i| &renewals[*i])).await?;
+            for (i, reply) in rest.into_iter().zip(again) {
+                replies[i] = reply;
+            }
+        }
     }
-    let replies = match link.send_all(pipeline).await {
+    let read = |reply: RedisResult<Value>| Ok(bool::from_redis_value(reply?)?);
+    Ok(replies.into_iter().map(read).collect())
+}
+
+async fn renew_by_hash(
+    engine: &Engine,
+    link: &Arc<Link>,
+    renewals: impl ExactSizeIterator<Item = &Renewal> + Clone,
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let commands = renewals.map(|renewal| renewal.command("EVALSHA", &RENEW.hash));
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    pipeline.ignore_errors();
+    for command in commands.clone() {
+        pipeline.add_command(command);
+    }
+    match link.send_all(pipeline).await {
         // A cluster has no pipelines over several slots; then each for itself, at the same time.
         Err(error) if is_cross_slot(&error) => {
-            let alone = renewals
-                .iter()
-                .map(|renewal| engine.spawn(link.send(renewal.command("EVALSHA", &RENEW.hash))));
-            let mut replies = Vec::with_capacity(renewals.len());
-            for reply in alone.collect::<Vec<_>>() {
+            let alone: Vec<_> = commands
+                .map(|command| engine.spawn(link.send(command)))
+                .collect();
+            let mut replies = Vec::with_capacity(alone.len());
+            for reply in alone {
                 replies.push(reply.await.unwrap_or_else(|_| Err(no_reply())));
             }
-            replies
+            Ok(replies)
         }
-        replies => replies?,
-    };
-    let mut results = Vec::with_capacity(replies.len());
-    for (reply, renewal) in replies.into_iter().zip(&renewals) {
-        let reply = match reply {
-            Err(error) if is_unknown_script(&error) => {
-                link.send(renewal.command("EVAL", &RENEW.source)).await
-            }
-            reply => reply,
-        };
-        results.push(reply.and_then(|reply| Ok(bool::from_redis_value(reply)?)));
+        replies => replies,
     }
-    Ok(results)
 }
 
 struct Script {

@@ -3,10 +3,12 @@
 -- KEYS     see book.lua
 -- ARGV 1   id
 --      2   ttl, ms
---      and the ids of those behind it in its run, which are to have no shorter one
+--      3   what those behind it in its run are to have at the least, ms
+--      and their ids
 -- Returns  1 renewed | 0 gone
 
 local GATE, id, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local behind = tonumber(ARGV[3] or 0)
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local gate = redis.call('GET', GATE)
@@ -35,13 +37,12 @@ repair()
 grant()
 
 local gone = not alive(HOLDERS, id)
-keep(gone and 0 or ttl)
+keep(gone and 0 or math.max(ttl, behind))
 if gone then return 0 end
-local deadline = now + ttl * 1000
-redis.call('ZADD', HOLDERS, deadline, id)
+redis.call('ZADD', HOLDERS, now + ttl * 1000, id)
 -- Those behind it may have been promised more, or have left.
-local leases = {}
-for i = 3, #ARGV do
+local leases, deadline = {}, now + behind * 1000
+for i = 4, #ARGV do
   local its = redis.call('ZSCORE', HOLDERS, ARGV[i])
   if its and tonumber(its) < deadline then
     leases[#leases + 1] = deadline
@@ -49,5 +50,5 @@ for i = 3, #ARGV do
   end
 end
 if #leases > 0 then redis.call('ZADD', HOLDERS, unpack(leases)) end
-if ttl > span then redis.call('HSET', RECORDS, 'span', ttl) end
+if math.max(ttl, behind) > span then redis.call('HSET', RECORDS, 'span', math.max(ttl, behind)) end
 return 1
