@@ -334,15 +334,13 @@ impl Lines {
         match place.state {
             State::Turn(turn) => Leave::Turn(turn, place.owner, place.doubt),
             State::Failed(error) => Leave::Failed(error),
-            // Its run gives it back, so it can have nothing else under that id.
+            // Its run may give it back later, so it can have nothing else under that id.
             State::Follows => {
                 let run = self.line(&place.owner).and_then(|line| line.run.as_mut());
                 if let Some(run) = run {
                     run.leaves(*id);
                 }
-                if place.doubt.is_some() {
-                    after.withdraw.push((Arc::clone(&place.owner), place.doubt));
-                }
+                after.withdraw.push((Arc::clone(&place.owner), place.doubt));
                 Leave::Gone {
                     owner: Arc::new(place.owner.anew()),
                     asked: false,
