@@ -60,6 +60,32 @@ async fn a_lock_outlives_a_failover_that_is_quicker_than_its_lease() {
     assert_later_is_greater(&locker, reader).await;
 }
 
+/// The same where both servers know the scripts: then a replica refuses the renewals themselves.
+#[tokio::test]
+async fn renewals_do_not_stay_with_a_server_that_has_become_a_replica() {
+    let (master, replica) = pair().await;
+    renew_once(&master).await;
+    let proxy = Proxy::start(master.port()).await;
+    let locker = connect(&proxy.url()).await.ttl(4 * TTL);
+    let writer = locker.write(unique_key()).await.unwrap();
+    replicated(&master, &replica).await;
+    replica.promote().await;
+    proxy.lead_to(replica.port());
+    master.follow(&replica).await;
+    renew_once(&replica).await;
+    sleep(5 * TTL).await;
+    assert!(!writer.is_lost());
+    writer.unlock().await.unwrap();
+}
+
+/// So that it knows that script.
+async fn renew_once(server: &Server) {
+    let brief = connect(&server.url()).await.ttl(TTL / 10);
+    let guard = brief.write(unique_key()).await.unwrap();
+    sleep(TTL / 5).await;
+    guard.unlock().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_lock_outlives_its_server_if_it_was_replicated() {
     let (mut master, replica) = pair().await;

@@ -1,26 +1,37 @@
 //! The behaviour of the library on real servers, one file for each way to fail.
 
+mod asking;
 mod attribute;
 mod auto_traits;
 mod cancel;
 mod cluster;
 mod cost;
 mod crash;
+mod dead;
 mod drop;
 mod engine;
 mod exec;
 mod failover;
 mod fairness;
 mod foreign;
+mod herd;
 mod link;
 mod litter;
 mod loss;
+mod many;
 mod memory;
 mod names;
 mod nesting;
+mod processes;
+mod push;
 mod renewal;
+mod run;
+mod run_loss;
+mod runtimes;
 mod rwlock;
 mod scripts;
 mod stage;
 mod support_works;
+mod unpolled;
 mod wait;
+mod wakeups;

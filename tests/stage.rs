@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rand::{SeedableRng, rngs::SmallRng};
+use redis::FromRedisValue;
 use redis_lock::Locker;
 use redis_lock_tests::{Server, eventually};
 use tokio::task::JoinHandle;
@@ -91,4 +92,48 @@ pub(crate) fn chance() -> SmallRng {
     };
     println!("SEED={seed}");
     SmallRng::seed_from_u64(seed)
+}
+
+/// How often scripts were called since the statistics were reset.
+pub(crate) async fn calls(server: &Server) -> u64 {
+    let calls = server.command_calls().await;
+    let of = |name| calls.get(name).copied().unwrap_or(0);
+    of("evalsha") + of("eval")
+}
+
+/// Waits until so many stand in line that began at the same time.
+pub(crate) async fn all_in_line(server: &Server, count: usize) {
+    eventually(SOON, "all stand in line", async || {
+        waiters(server).await == count
+    })
+    .await;
+}
+
+/// What the server answers to a command of the test's own.
+pub(crate) async fn ask<T: FromRedisValue>(server: &Server, words: &[&str]) -> T {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    let answer = command.query_async(&mut server.connection().await).await;
+    answer.expect("the server answers")
+}
+
+/// How long the leases of a lock's holders go on, while others wait for it: first the one that ends first. As `waiters`,
+/// it knows how that looks in Redis.
+pub(crate) async fn leases(server: &Server, key: &str) -> Vec<Duration> {
+    let mut pipe = redis::pipe();
+    pipe.cmd("TIME").cmd("ZRANGE");
+    pipe.arg(format!("lock:#h:{{{key}}}")).arg(0).arg(-1);
+    pipe.arg("WITHSCORES");
+    let ((seconds, micros), holders): ((f64, f64), Vec<(String, f64)>) = pipe
+        .query_async(&mut server.connection().await)
+        .await
+        .expect("the server answers");
+    let now = seconds.mul_add(1e6, micros);
+    let left = |(_, end): &(String, f64)| Duration::from_secs_f64((end - now).max(0.0) / 1e6);
+    holders.iter().map(left).collect()
+}
+
+/// How long the lease goes on that ends last.
+pub(crate) async fn lease_left(server: &Server, key: &str) -> Duration {
+    leases(server, key).await.pop().unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
@@ -61,6 +61,16 @@ impl Program {
         line.expect("the program prints a line")
             .expect("the line is text")
             .expect("the program has not ended")
+    }
+
+    /// Gives it an empty line to read, which asks it to begin.
+    ///
+    /// # Panics
+    ///
+    /// If it does not read any more.
+    pub async fn begin(&mut self) {
+        let stdin = self.stdin.as_mut().expect("its input was not closed");
+        stdin.write_all(b"\n").await.expect("the program reads");
     }
 
     /// Closes its standard input, which asks it to end.
