@@ -321,6 +321,54 @@ mod tests {
         assert_eq!(lease.due(end), Due::Loss);
     }
 
+    const CLAIM: Duration = Duration::from_secs(3);
+
+    #[test]
+    fn a_claim_ends_with_what_was_asked_for_and_is_lifted_soon() {
+        let asked = Instant::now();
+        let granted = asked + secs(0.5);
+        let mut lease = Lease::claimed(TERMS, asked, CLAIM, granted);
+        assert!(!lease.is_lost(asked + secs(2.9)));
+        assert!(
+            lease.is_lost(asked + secs(3.0)),
+            "counted from the question"
+        );
+        assert_eq!(lease.due(granted), Due::At(asked + secs(1.0)));
+        assert_eq!(lease.due(asked + secs(1.0)), Due::Renewal(TERMS.ttl));
+        lease.renewed(asked + secs(1.0), TERMS.ttl, asked + secs(1.1));
+        assert!(!lease.is_lost(asked + secs(9.8)));
+    }
+
+    #[test]
+    fn a_claim_without_auto_extend_is_lifted_once_and_ends_after_the_ttl() {
+        let asked = Instant::now();
+        let granted = asked + secs(0.5);
+        let terms = Terms {
+            auto_extend: false,
+            ..TERMS
+        };
+        let mut lease = Lease::claimed(terms, asked, CLAIM, granted);
+        let Due::Renewal(ttl) = lease.due(asked + secs(1.0)) else {
+            panic!("a claim is not what was promised")
+        };
+        assert_eq!(ttl, secs(8.5));
+        lease.renewed(asked + secs(1.0), ttl, asked + secs(1.1));
+        assert!(matches!(lease.due(asked + secs(5.0)), Due::At(end) if end > asked + secs(9.0)));
+        assert!(lease.is_lost(granted + TERMS.ttl));
+    }
+
+    #[test]
+    fn a_claim_is_no_more_than_was_promised() {
+        let asked = Instant::now();
+        let terms = Terms {
+            ttl: secs(0.3),
+            ..TERMS
+        };
+        let mut lease = Lease::claimed(terms, asked, CLAIM, asked);
+        assert!(lease.is_lost(asked + secs(0.3)));
+        assert_eq!(lease.due(asked), Due::At(asked + secs(0.1)));
+    }
+
     #[test]
     fn a_max_hold_below_the_ttl_shortens_the_lease() {
         let terms = Terms {

@@ -138,3 +138,67 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(3);
+
+    fn run() -> (Run, [Id; 3], Instant) {
+        let ids = ["a", "b", "c"].map(|id| Id::parse(id).unwrap());
+        let sent = Instant::now();
+        let claim = Claim::new(sent, LEASE);
+        let members = ids.iter().zip(7..);
+        let members = members.map(|(id, token)| Member::new(*id, token, claim));
+        (Run::new(members.collect()), ids, sent)
+    }
+
+    #[test]
+    fn they_hold_in_order_and_are_all_given_back() {
+        let (mut run, ids, _) = run();
+        for (id, token) in ids.into_iter().zip(7..) {
+            let next = run.next().unwrap();
+            assert_eq!((next.id, next.token), (id, token));
+            run.let_hold(&next);
+            assert_eq!(run.holder(), id);
+        }
+        assert!(run.next().is_none());
+        assert_eq!(*run.ids(), ids);
+    }
+
+    #[test]
+    fn a_renewal_is_for_the_holder_and_those_who_were_behind_it() {
+        let (mut run, [a, b, c], sent) = run();
+        let first = run.next().unwrap();
+        run.let_hold(&first);
+        let renewed = Instant::now();
+        let late = Member::new(Id::parse("d").unwrap(), 10, Claim::new(sent, LEASE));
+        run.append(vec![late]);
+        let longer = |seconds| Claim::new(renewed, Duration::from_secs(seconds));
+        run.renewed(a, longer(10), longer(13));
+        assert!(!run.is_lost(renewed + Duration::from_secs(9)));
+        assert!(run.is_lost(renewed + Duration::from_secs(10)));
+        for id in [b, c] {
+            assert_eq!(run.member(id).unwrap().claim, longer(13));
+        }
+        assert_eq!(run.member(late.id).unwrap().claim, Claim::new(sent, LEASE));
+        // One with less takes nothing away, and one that comes late is not the next holder's.
+        run.renewed(a, longer(1), longer(4));
+        let second = run.next().unwrap();
+        assert_eq!(second.claim, longer(13));
+        run.let_hold(&second);
+        run.renewed(a, longer(20), longer(23));
+        assert!(run.is_lost(renewed + Duration::from_secs(13)));
+        assert_eq!(run.member(c).unwrap().claim, longer(23));
+    }
+
+    #[test]
+    fn whoever_leaves_is_not_next_but_given_back() {
+        let (mut run, [a, b, c], _) = run();
+        run.leaves(b);
+        assert_eq!(run.next().unwrap().id, a);
+        assert_eq!(run.behind(), [c]);
+        assert!(run.has(b));
+    }
+}
