@@ -47,7 +47,7 @@ pub(crate) fn on_push(front: &Arc<Front>, push: Push<'_>) {
 /// use redis_lock::{Locker, Wakeups, redis};
 /// use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 ///
-/// # async fn f() -> anyhow::Result<()> {
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// let wakeups = Wakeups::new();
 /// let config = ConnectionManagerConfig::new()
 ///     .set_push_sender(wakeups.clone())
