@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use redis_lock::{Guard, Locker};
-use redis_lock_tests::{Server, eventually};
+use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::stage::{SOON, locker, nothing_is_left, poll_times};
+use crate::stage::{LONG, SOON, calls, locker, nothing_is_left, poll_times};
 
 #[tokio::test]
 async fn in_a_panic() {
@@ -109,6 +109,29 @@ async fn with_its_task_when_a_runtime_is_shut_down() {
         });
         runtime.block_on(tokio::task::yield_now());
     });
+    nothing_is_left(&server).await;
+}
+
+/// Over a connection of the user's, which lives on. It has time limits of its own: timers of the runtime that has ended.
+#[tokio::test]
+async fn an_acquisition_that_is_under_way_when_its_runtime_ends() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let client = redis::Client::open(proxy.url()).unwrap();
+    let locker = Locker::new(client.get_connection_manager().await.unwrap());
+    let locker = locker.ttl(LONG);
+    // From here on the server knows the scripts.
+    locker.write("x").await.unwrap().unlock().await.unwrap();
+    let before = calls(&server).await;
+    proxy.delay_next_request("EVALSHA", Duration::from_millis(200));
+    elsewhere(move |runtime| {
+        let acquired = runtime.block_on(poll_times(1, locker.write("x")));
+        assert!(acquired.is_none(), "it was under way");
+    });
+    eventually(SOON, "it arrives, and what takes it back", async || {
+        calls(&server).await >= before + 2
+    })
+    .await;
     nothing_is_left(&server).await;
 }
 

@@ -5,7 +5,16 @@
 //!    pass is distrusted.
 //! 3. A command that failed here may still have been executed.
 
-use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisResult, RetryMethod, ServerErrorKind, Value,
@@ -109,6 +118,15 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
     fn front(&self) -> Arc<Front> {
         Arc::clone(&self.front)
     }
+}
+
+/// Of a reply that is waited for elsewhere than where its command was sent: a connection of the user's may have set a
+/// timer there, and to poll one whose runtime has ended is a panic.
+pub(crate) fn handed_on<T: 'static>(mut reply: Reply<T>) -> Reply<T> {
+    Box::pin(poll_fn(move |context| {
+        let poll = catch_unwind(AssertUnwindSafe(|| reply.as_mut().poll(context)));
+        poll.unwrap_or_else(|_| Poll::Ready(Err(no_reply())))
+    }))
 }
 
 /// The error for a command that was not answered in time.

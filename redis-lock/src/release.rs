@@ -13,7 +13,7 @@ use redis::RedisError;
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{Reply, is_transient, no_reply},
+    connection::{Reply, handed_on, is_transient, no_reply},
     engine::Engine,
     line::{After, lines},
     owner::Owner,
@@ -40,7 +40,7 @@ pub(crate) fn withdraw(
     engine.spawn(async move {
         if let Some(reply) = in_flight {
             // The release must not overtake it.
-            let answer = owner.link.within(PATIENCE, reply).await;
+            let answer = owner.link.within(PATIENCE, handed_on(reply)).await;
             if !matches!(answer, Some(Ok(_))) {
                 doubt = doubt.max(Some(until));
             }
