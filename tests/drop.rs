@@ -112,6 +112,38 @@ async fn with_its_task_when_a_runtime_is_shut_down() {
     nothing_is_left(&server).await;
 }
 
+/// As with a lock in memory: whoever drops a guard and tries again finds the lock free.
+#[tokio::test]
+async fn before_anything_else_that_its_task_does() {
+    let server = Server::start().await;
+    let locker = locker(&server.url()).await;
+    drop_and_try(&locker).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let manager = client.get_connection_manager().await.unwrap();
+    drop_and_try(&Locker::new(manager)).await;
+}
+
+async fn drop_and_try(locker: &Locker) {
+    for _ in 0..500 {
+        assert!(locker.try_write("x").await.unwrap().is_some());
+        assert!(locker.try_read("x").await.unwrap().is_some());
+    }
+}
+
+/// Its connection is in a runtime that has no more turn to send anything.
+#[tokio::test]
+async fn in_a_runtime_that_is_not_driven_any_more() {
+    let server = Server::start().await;
+    let url = server.url();
+    let runtime = elsewhere(move |_| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { drop(locker(&url).await.write("x").await.unwrap()) });
+        runtime
+    });
+    nothing_is_left(&server).await;
+    elsewhere(move |_| drop(runtime));
+}
+
 /// Over a connection of the user's, which lives on. It has time limits of its own: timers of the runtime that has ended.
 #[tokio::test]
 async fn an_acquisition_that_is_under_way_when_its_runtime_ends() {

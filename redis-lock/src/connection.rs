@@ -11,7 +11,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::Poll,
     time::Duration,
 };
@@ -20,7 +20,7 @@ use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisResult, RetryMethod, ServerErrorKind, Value,
     aio::ConnectionLike,
 };
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::front::Front;
 
@@ -34,7 +34,9 @@ const AT_A_TIME: usize = 100;
 /// One connection, shared by all Lockers that were made from one another.
 pub(crate) struct Link {
     connection: Box<dyn Connection>,
-    pub(crate) releases: Semaphore,
+    pub(crate) releases: Arc<Semaphore>,
+    /// A release has been answered, so the server knows the script, if it has not been replaced since.
+    pub(crate) has_released: AtomicBool,
 }
 
 impl Link {
@@ -49,7 +51,8 @@ impl Link {
     pub(crate) fn over(connection: impl Connection + 'static) -> Self {
         Link {
             connection: Box::new(connection),
-            releases: Semaphore::new(AT_A_TIME),
+            releases: Arc::new(Semaphore::new(AT_A_TIME)),
+            has_released: AtomicBool::new(false),
         }
     }
 
@@ -60,6 +63,12 @@ impl Link {
     /// One after the other, in one go; an answer for each.
     pub(crate) fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
         self.connection.send_all(commands)
+    }
+
+    /// Whether a command can be sent from here: over a connection that is there, without waiting, on the way that the
+    /// next commands of this task will take.
+    pub(crate) fn is_here(&self) -> bool {
+        self.connection.is_here()
     }
 
     /// Where those hear of their turn who wait here.
@@ -92,6 +101,8 @@ pub(crate) trait Connection: Send + Sync {
 
     fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>>;
 
+    fn is_here(&self) -> bool;
+
     fn front(&self) -> Arc<Front>;
 
     /// It may be stuck. Whoever made it may make a new one.
@@ -113,6 +124,11 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
     fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
         let mut connection = self.connection.clone();
         Box::pin(async move { commands.query_async(&mut connection).await })
+    }
+
+    fn is_here(&self) -> bool {
+        // Outside of a runtime redis-rs panics.
+        Handle::try_current().is_ok()
     }
 
     fn front(&self) -> Arc<Front> {

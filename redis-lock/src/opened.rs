@@ -164,6 +164,10 @@ impl Connection for Opened {
         })
     }
 
+    fn is_here(&self) -> bool {
+        Handle::try_current().is_ok_and(|current| self.0.homes().contains_key(&current.id()))
+    }
+
     fn front(&self) -> Arc<Front> {
         self.0.home().front
     }

@@ -2,26 +2,36 @@
 //!
 //! 1. A release may be sent any number of times, since Redis knows it by its id.
 //! 2. One that cannot be finished where it began goes on in the engine, until nothing can be left to release.
+//! 3. For what is dropped it goes out with the drop, so that nothing that the same task sends next overtakes it.
 
 use std::{
-    sync::Arc,
-    task::Waker,
+    future::{Future, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use redis::RedisError;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::unconstrained,
+    time::timeout,
+};
 
 use crate::{
     connection::{Reply, handed_on, is_transient, no_reply},
     engine::Engine,
     line::{After, lines},
     owner::Owner,
-    script::{self, Acquired, With},
+    script::{self, Acquired, Released, With},
 };
 
 /// How long to wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for one that is driven by a runtime of the user's, which may be blocked or not driven any more.
+const PATIENCE_WITH_USERS: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_LATE_PAUSE: Duration = Duration::from_millis(100);
@@ -90,6 +100,53 @@ pub(crate) async fn release(
     release_by(owner, with, until, None).await
 }
 
+/// A release that has gone out, and is to be seen through.
+pub(crate) struct GivenUp {
+    reply: Reply<Released>,
+    turn: OwnedSemaphorePermit,
+}
+
+/// Sends the release without waiting for anything. `None`: it cannot be sent from here. Never panics.
+pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
+    if !owner.link.is_here() {
+        return None;
+    }
+    let releases = Arc::clone(&owner.link.releases);
+    let turn = releases.try_acquire_owned().ok()?;
+    // Refused for being unknown, it would go out a second time, and late.
+    let by_source = !owner.link.has_released.load(Ordering::Relaxed);
+    let send = || {
+        let mut reply = script::release(owner, with.clone(), by_source);
+        let mut context = Context::from_waker(Waker::noop());
+        // Also where the task has done its share for now.
+        match pin!(unconstrained(reply.as_mut())).poll(&mut context) {
+            Poll::Ready(answer) => Box::pin(ready(answer)),
+            Poll::Pending => handed_on(reply),
+        }
+    };
+    // The connection may be the user's.
+    let reply = catch_unwind(AssertUnwindSafe(send)).ok()?;
+    Some(GivenUp { reply, turn })
+}
+
+/// Sees to it, in the background, that a release is executed that has gone out, or could not.
+pub(crate) async fn see_through(
+    given_up: Option<GivenUp>,
+    owner: &Arc<Owner>,
+    with: &With,
+    until: Instant,
+) -> Result<(), RedisError> {
+    if let Some(GivenUp { reply, turn }) = given_up {
+        let answer = timeout(PATIENCE_WITH_USERS, reply).await;
+        drop(turn);
+        if let Ok(Ok(released)) = answer {
+            tell(owner, released);
+            return Ok(());
+        }
+    }
+    release_in_turn(owner, with, until).await.map(drop)
+}
+
 pub(crate) struct Outcome {
     pub(crate) found: bool,
     pub(crate) tries: u32,
@@ -116,18 +173,13 @@ async fn release_by(
         } else {
             left.min(PATIENCE / 2)
         };
-        let reply = script::release(owner, with.clone());
+        let reply = script::release(owner, with.clone(), false);
         let reply = owner.link.within(patience, reply).await;
         drop(turn);
         match reply.unwrap_or_else(|| Err(no_reply())) {
             Ok(released) => {
                 let found = released.found;
-                let mut after = After::default();
-                for id in released.granted {
-                    lines().ask_for(id, &mut after);
-                }
-                // Nothing but wakers: nobody has been let in, or has left.
-                after.wake.into_iter().for_each(Waker::wake);
+                tell(owner, released);
                 return Ok(Outcome { found, tries });
             }
             Err(error) if !is_transient(&error) || Instant::now() + pause >= until => {
@@ -140,4 +192,15 @@ async fn release_by(
             }
         }
     }
+}
+
+/// Those who have been let in may wait here.
+fn tell(owner: &Owner, released: Released) {
+    owner.link.has_released.store(true, Ordering::Relaxed);
+    let mut after = After::default();
+    for id in released.granted {
+        lines().ask_for(id, &mut after);
+    }
+    // Nothing but wakers: nobody has been let in, or has left.
+    after.wake.into_iter().for_each(Waker::wake);
 }

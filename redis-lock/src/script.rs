@@ -66,6 +66,7 @@ pub(crate) fn acquire(
     call(
         &ACQUIRE,
         Arc::clone(owner),
+        false,
         write,
         |reply| match <Vec<i64>>::from_redis_value(reply)?[..] {
             [1, token] => Ok(Acquired::Held {
@@ -94,7 +95,7 @@ pub(crate) fn wait(
             command.arg(&id.text()[..]).arg(mode.letter());
         }
     };
-    call(&WAIT, Arc::clone(owner), write, |reply| {
+    call(&WAIT, Arc::clone(owner), false, write, |reply| {
         let items = <Vec<Value>>::from_redis_value(reply)?;
         let mut items = items.into_iter();
         let mut number = || -> RedisResult<i64> {
@@ -129,8 +130,9 @@ pub(crate) enum With {
     Run(Arc<[Id]>),
 }
 
-/// Gives up the hold or the place in the queue, if there is one, and lets in who is next.
-pub(crate) fn release(owner: &Arc<Owner>, with: With) -> Reply<Released> {
+/// Gives up the hold or the place in the queue, if there is one, and lets in who is next. `by_source`: also where the
+/// script is unknown with the first command.
+pub(crate) fn release(owner: &Arc<Owner>, with: With, by_source: bool) -> Reply<Released> {
     let write = move |owner: &Owner, command: &mut Cmd| {
         let id = owner.id.text();
         command.arg(&id[..]);
@@ -148,7 +150,7 @@ pub(crate) fn release(owner: &Arc<Owner>, with: With) -> Reply<Released> {
             }
         }
     };
-    call(&RELEASE, Arc::clone(owner), write, |reply| {
+    call(&RELEASE, Arc::clone(owner), by_source, write, |reply| {
         let items = <Vec<String>>::from_redis_value(reply)?;
         let [status, ids @ ..] = &items[..] else {
             return Err(unexpected("release"));
@@ -258,22 +260,24 @@ impl Script {
 fn call<T: 'static>(
     script: &'static Script,
     owner: Arc<Owner>,
+    by_source: bool,
     write: impl Fn(&Owner, &mut Cmd) + Send + Sync + 'static,
     read: fn(Value) -> RedisResult<T>,
 ) -> Reply<T> {
     Box::pin(async move {
-        const ARGUMENTS: usize = 5;
-        let mut by_hash = command("EVALSHA", &script.hash, &owner, ARGUMENTS);
-        write(&owner, &mut by_hash);
-        let reply = match owner.link.send(by_hash).await {
-            Err(error) if is_unknown_script(&error) => {
-                let mut by_source = command("EVAL", &script.source, &owner, ARGUMENTS);
-                write(&owner, &mut by_source);
-                owner.link.send(by_source).await
-            }
-            reply => reply,
+        let send = |verb, script| {
+            const ARGUMENTS: usize = 5;
+            let mut command = command(verb, script, &owner, ARGUMENTS);
+            write(&owner, &mut command);
+            owner.link.send(command)
         };
-        read(reply?)
+        if by_source {
+            return read(send("EVAL", &script.source).await?);
+        }
+        match send("EVALSHA", &script.hash).await {
+            Err(error) if is_unknown_script(&error) => read(send("EVAL", &script.source).await?),
+            reply => read(reply?),
+        }
     })
 }
 

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     hold::Hold,
     line::{After, Passed, lines},
-    release::{release, release_in_turn, withdraw_late},
+    release::{give_up, release, see_through, withdraw_late},
     renewal,
     script::With,
 };
@@ -106,9 +106,10 @@ impl Drop for HandIn {
         let with = self.with.clone();
         // Later than this Redis has ended the lease by itself.
         let until = Instant::now() + hold.terms.ttl;
+        let given_up = give_up(&hold.owner, &with);
         self.engine.spawn(async move {
             let owner = &hold.owner;
-            if let Err(error) = release_in_turn(owner, &with, until).await {
+            if let Err(error) = see_through(given_up, owner, &with, until).await {
                 tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
             }
             if let Some(doubt) = hold.doubt {
