@@ -236,9 +236,9 @@ async fn a_lock_that_was_granted_lasts_for_what_its_holder_was_promised() {
     let bounded = waiting.clone().max_hold(TTL);
     let unlimited = waiting.ttl(TTL);
     let (once, bounded, unlimited) = tokio::join!(
-        granted(&other, &once, "once"),
-        granted(&other, &bounded, "bounded"),
-        granted(&other, &unlimited, "unlimited"),
+        granted(&server, &other, &once, "once"),
+        granted(&server, &other, &bounded, "bounded"),
+        granted(&server, &other, &unlimited, "unlimited"),
     );
     let start = Instant::now();
     for guard in [once, bounded] {
@@ -265,9 +265,9 @@ async fn a_ttl_that_is_shorter_than_the_claim_counts() {
     let other = locker(&server.url()).await;
     let waiting = locker(&server.url()).await.ttl(TTL);
     // From here on the server knows the script that renews.
-    let kept = granted(&other, &waiting, "kept").await;
+    let kept = granted(&server, &other, &waiting, "kept").await;
     sleep(TTL).await;
-    let once = granted(&other, &waiting.clone().auto_extend(false), "once").await;
+    let once = granted(&server, &other, &waiting.clone().auto_extend(false), "once").await;
     let start = Instant::now();
     assert!(once.valid_for() <= TTL);
     let next = timeout(SOON, other.write("once"))
@@ -279,7 +279,7 @@ async fn a_ttl_that_is_shorter_than_the_claim_counts() {
     next.unwrap().unlock().await.unwrap();
     kept.unlock().await.expect("it was renewed");
     let shortest = waiting.ttl(Duration::from_millis(100));
-    let guard = granted(&other, &shortest, "shortest").await;
+    let guard = granted(&server, &other, &shortest, "shortest").await;
     // A busy machine may need longer than that to renew it; but whoever comes next must get in.
     drop(guard);
     drop(timeout(SOON, other.write("shortest")).await.expect("freed"));
@@ -287,11 +287,9 @@ async fn a_ttl_that_is_shorter_than_the_claim_counts() {
 }
 
 /// A lock that was handed over to one who waited for it.
-async fn granted(other: &Locker, waiting: &Locker, key: &str) -> Guard {
+async fn granted(server: &Server, other: &Locker, waiting: &Locker, key: &str) -> Guard {
     let holder = other.write(key).await.unwrap();
-    let waiter = tokio::spawn(waiting.write(key));
-    // It stands in line by then, and if it does not, it takes the lock as a free one: that tests less.
-    sleep(Duration::from_millis(300)).await;
+    let waiter = enqueue(server, waiting.write(key)).await;
     holder.unlock().await.unwrap();
     soon(waiter).await.unwrap()
 }
