@@ -2,12 +2,16 @@
 //! let in hears of it with its grant, and needs no command for it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
-use redis_lock::{Guard, Locker};
+use redis::aio::{AsyncPushSender, ConnectionManager, ConnectionManagerConfig};
+use redis::{PushInfo, PushKind};
+use redis_lock::{Guard, Locker, Mode, Wakeups};
 use redis_lock_tests::{History, Proxy, Server, eventually};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -18,7 +22,7 @@ use tracing::{
 };
 
 use crate::stage::{
-    LONG, SOON, ask, calls, chance, enqueue, lease_left, locker, nothing_is_left, soon,
+    LONG, SOON, all_in_line, ask, calls, chance, enqueue, lease_left, locker, nothing_is_left, soon,
 };
 
 /// Without wake-ups a waiter asks once a second; the rest is for a busy machine.
@@ -283,6 +287,68 @@ async fn a_ttl_that_is_shorter_than_the_claim_counts() {
     drop(guard);
     drop(timeout(SOON, other.write("shortest")).await.expect("freed"));
     nothing_is_left(&server).await;
+}
+
+/// Whoever was let in and has stood still has lost that by the time it asks again. If what it was sent then comes in after
+/// the answer, over another connection or late, it must not be taken for news.
+#[tokio::test]
+async fn a_wake_up_that_comes_after_its_grant_has_ended_lets_nobody_in() {
+    let server = Server::start().await;
+    let other = locker(&server.url()).await;
+    let wakeups = Wakeups::new();
+    let (late, lets_through) = (Arc::new(Mutex::new(Vec::new())), wakeups.clone());
+    let held_back = Arc::clone(&late);
+    let config = ConnectionManagerConfig::new().set_push_sender(move |push: PushInfo| {
+        if push.kind == PushKind::Message {
+            held_back.lock().unwrap().push(push);
+            return Ok(());
+        }
+        lets_through.send(push)
+    });
+    let client = redis::Client::open(format!("{}/?protocol=resp3", server.url())).unwrap();
+    let connection = ConnectionManager::new_with_config(client, config).await;
+    let mut connection = connection.unwrap();
+    connection.subscribe(wakeups.channel()).await.unwrap();
+    let waiting = Locker::with_wakeups(connection, &wakeups).wait(LONG);
+
+    for mode in [Mode::Write, Mode::Read] {
+        let holder = other.write("x").await.unwrap();
+        let mut waiters: Vec<_> = (0..3)
+            .map(|_| Box::pin(waiting.clone().mode(mode).lock("x")))
+            .collect();
+        let mut all = poll_fn(|context| {
+            for waiter in &mut waiters {
+                assert!(waiter.as_mut().poll(context).is_pending());
+            }
+            Poll::<()>::Pending
+        });
+        tokio::select! {
+            () = &mut all => {}
+            () = all_in_line(&server, 3) => {}
+        }
+        let behind = enqueue(&server, other.write("x")).await;
+        // Nobody polls them, so after a second they are not asked for any more.
+        sleep(Duration::from_millis(1500)).await;
+        holder.unlock().await.unwrap();
+        let guard = soon(behind).await.unwrap();
+        tokio::select! {
+            () = &mut all => {}
+            () = all_in_line(&server, 3) => {}
+        }
+        let late: Vec<_> = late.lock().unwrap().drain(..).collect();
+        assert!(!late.is_empty(), "they had been let in");
+        // The answer that they are in line again may need a moment to get there.
+        for _ in 0..10 {
+            for push in &late {
+                wakeups.send(push.clone()).unwrap();
+            }
+            let _ = timeout(Duration::from_millis(100), &mut all).await;
+        }
+        assert!(!guard.is_lost());
+        drop(waiters);
+        guard.unlock().await.unwrap();
+        nothing_is_left(&server).await;
+    }
 }
 
 /// A lock that was handed over to one who waited for it.

@@ -159,7 +159,7 @@ impl Lock {
             args.extend([*id, if *mode == R { "r" } else { "w" }]);
         }
         let reply = <Vec<Value>>::from_redis_value(self.eval(ASK, &args).await?)?;
-        let [place, left, holders @ ..] = &reply[..] else {
+        let [place, left, as_of, holders @ ..] = &reply[..] else {
             panic!("{reply:?}")
         };
         let mut granted = Vec::new();
@@ -168,6 +168,8 @@ impl Lock {
             granted.push((id, u64::from_redis_value_ref(&pair[1])?));
         }
         let place = i64::from_redis_value_ref(place)?;
+        let as_of = u64::from_redis_value_ref(as_of)?;
+        assert!(granted.iter().all(|(_, token)| *token <= as_of));
         Ok((place, u64::from_redis_value_ref(left)?, granted))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Redis decides who is let in; this is what one runtime knows of it. There is no clock and no connection in here.
 //!
-//! 1. A grant may come in twice, or for somebody who has left: whoever is not waiting under that id gets nothing.
+//! 1. A grant may come in twice, late, or for somebody who has left: whoever is not waiting under that id, or was by an
+//!    answer that is younger than the grant, gets nothing.
 //! 2. Of one lock, one run goes on at a time, and one of it holds at a time: all of it are holders in Redis, so only this
 //!    keeps them apart.
 //! 3. What is left of a run that is lost goes back into the line, each under a new id: what was or will be sent for the
@@ -68,6 +69,8 @@ struct Place {
     sent: Option<Instant>,
     /// When the last question was sent that has been answered.
     asked: Option<Instant>,
+    /// No grant up to this token was in force any more when Redis gave that answer.
+    as_of: u64,
     /// Until when a question that was not answered may yet be executed.
     doubt: Option<Instant>,
     waker: Option<Waker>,
@@ -172,6 +175,7 @@ impl Lines {
             seen: now,
             sent: None,
             asked: None,
+            as_of: 0,
             doubt: None,
             waker: None,
         };
@@ -203,8 +207,14 @@ impl Lines {
             return;
         };
         place.doubt = place.doubt.max(doubt);
+        let mut next = next;
         if asked.is_some() {
-            (place.asked, place.sent) = (asked, None);
+            // Since the first one that was not answered: that may have let it in, and a grant may have ended by now
+            // that we shall yet hear of.
+            place.asked = place.sent.take();
+            if place.asked < asked {
+                next = Instant::now();
+            }
         }
         // Else its turn has come meanwhile, or it goes on under another id.
         if matches!(place.state, State::Apart) {
@@ -418,6 +428,7 @@ impl Lines {
                 continue;
             };
             place.asked = Some(sent);
+            place.as_of = answer.as_of;
             place.sent = None;
             match place.state {
                 State::Asked => place.state = State::Waits,
@@ -437,7 +448,7 @@ impl Lines {
             }
         }
         writers.sort_unstable_by_key(|(_, token)| *token);
-        self.let_writers_in(owner, &writers, Some(sent), after);
+        self.let_writers_in(owner, &writers, sent, after);
         // A round goes on with its next batch; a batch of newcomers does not put off the others.
         if let Some(line) = self.line(owner).filter(|line| line.round.is_none()) {
             line.next = line.next.min(sent + pause(line.since.elapsed()));
@@ -496,17 +507,26 @@ impl Lines {
         self.ask_soon(owner, None, after);
     }
 
-    /// Redis has let in `ids`, of which the first has `token` and each behind it one more.
+    /// Redis has let in `ids`, of which the first has `token` and each behind it one more. That may have been long ago:
+    /// whoever has been told since that it waits has lost it.
     pub(crate) fn granted(&mut self, ids: &[Id], token: u64, after: &mut After) {
-        let Some(owner) = ids.iter().find_map(|id| self.places.get(id)) else {
+        let is_news = |(id, token): &(Id, u64)| {
+            let place = self.places.get(id);
+            place.is_some_and(|place| *token > place.as_of)
+        };
+        let news: Vec<_> = ids.iter().copied().zip(token..).filter(is_news).collect();
+        let Some((first, token)) = news.first().copied() else {
             return; // all have left, and see to it themselves
         };
-        let owner = Arc::clone(&owner.owner);
+        let place = &self.places[&first];
+        let owner = Arc::clone(&place.owner);
         if owner.mode == Mode::Read {
-            self.let_reader_in(owner.id, token, after);
+            self.let_reader_in(first, token, after);
+        } else if let Some(from) = place.asked.or(place.sent).filter(|_| first == ids[0]) {
+            self.let_writers_in(&owner, &news, from, after);
         } else {
-            let writers: Vec<_> = ids.iter().copied().zip(token..).collect();
-            self.let_writers_in(&owner, &writers, None, after);
+            // Theirs is the claim of the first, which is not here to say how long that is.
+            self.ask_soon(&owner, Some(Instant::now()), after);
         }
     }
 
@@ -572,19 +592,14 @@ impl Lines {
         self.remove_from_line(&owner, ticket, after);
     }
 
-    /// Those who have been let in together hold one after another, all with the claim of the first: since `from`, or
-    /// since it was asked for. If it has left, the others have to ask how long theirs is.
+    /// Those who have been let in together hold one after another, all with a claim since `from`.
     fn let_writers_in(
         &mut self,
         owner: &Owner,
         writers: &[(Id, u64)],
-        from: Option<Instant>,
+        from: Instant,
         after: &mut After,
     ) {
-        let first = writers.first().and_then(|(id, _)| self.places.get(id));
-        let Some(from) = from.or_else(|| first.and_then(|place| place.asked.or(place.sent))) else {
-            return self.ask_soon(owner, Some(Instant::now()), after);
-        };
         let claim = Claim::new(from, WAITER_LEASE);
         let mut members = Vec::with_capacity(writers.len());
 
@@ -691,6 +706,7 @@ impl Lines {
             state: State::Waits,
             sent: None,
             asked: None,
+            as_of: 0,
             doubt: None,
             waker: None,
             ..*place

@@ -40,6 +40,8 @@ pub(crate) struct Waiting {
     pub(crate) place: Option<u32>,
     /// When the leases of those who hold it now end, unless they are renewed.
     pub(crate) left: Duration,
+    /// All grants after this have tokens above it.
+    pub(crate) as_of: u64,
     /// Those of the askers that have been let in, with their tokens.
     pub(crate) granted: Vec<(Id, u64)>,
 }
@@ -102,7 +104,7 @@ pub(crate) fn wait(
             let item = items.next().ok_or_else(|| unexpected("wait"))?;
             Ok(i64::from_redis_value(item)?)
         };
-        let (place, left) = (number()?, number()?);
+        let (place, left, as_of) = (number()?, number()?, number()?);
         let mut granted = Vec::with_capacity(items.len() / 2);
         while let (Some(id), Some(token)) = (items.next(), items.next()) {
             let id = Id::parse(&String::from_redis_value(id)?);
@@ -112,6 +114,7 @@ pub(crate) fn wait(
         Ok(Waiting {
             place: u32::try_from(place).ok(),
             left: Duration::from_millis(left.cast_unsigned()),
+            as_of: as_of.cast_unsigned(),
             granted,
         })
     })

@@ -7,7 +7,8 @@
 --      2   channel of the process, see acquire.lua
 --      and for each that waits: id, mode 'r' or 'w'
 -- Returns  {place from 0 of the first of them that had one, or has one now, or -1,
---          ms until the holders' leases end, id, token of each that holds ...}
+--          ms until the holders' leases end, a token that all later grants are above,
+--          id, token of each that holds ...}
 
 local GATE, lease, channel = KEYS[1], tonumber(ARGV[1]), ARGV[2]
 local time = redis.call('TIME')
@@ -76,7 +77,7 @@ keep(lease)
 
 local latest = redis.call('ZREVRANGE', HOLDERS, 0, 0, 'WITHSCORES')[2]
 local left = math.ceil(math.max((tonumber(latest) or now) - now, 0) / 1000)
-local reply = { first and redis.call('ZRANK', QUEUE, first) or -1, left }
+local reply = { first and redis.call('ZRANK', QUEUE, first) or -1, left, math.max(last, now) }
 for _, id in ipairs(holding) do
   add(reply, id, string.match(redis.call('HGET', RECORDS, id) or '', '^[rw](%d+) '))
 end
