@@ -116,3 +116,43 @@ async fn a_process_that_is_killed_in_the_middle_of_a_run_frees_the_lock_with_its
     assert!(guard.token() > last);
     guard.unlock().await.unwrap();
 }
+
+/// It goes on when another holds the lock, and finds that it does not: neither who held, nor those who were to hold next.
+#[tokio::test]
+async fn a_process_that_is_stopped_in_the_middle_of_a_run_does_not_go_on_with_it() {
+    let server = Server::start().await;
+    let (ttl, hold) = (Duration::from_secs(1), Duration::from_secs(1));
+    let (holder, mut crowd, behind) = crowd_and_one(&server, 10, ttl, hold).await;
+    holder.unlock().await.unwrap();
+    // The second holds by what the first has passed on; its turn has just begun.
+    let mut lines = Vec::new();
+    while lines.len() < 3 {
+        lines.push(crowd.line().await);
+    }
+    assert!(lines[2].starts_with("enter"), "{lines:?}");
+    crowd.pause().await;
+    let left = lease_left(&server, "x").await;
+    assert!(left > Duration::ZERO && left <= ttl + CLAIM, "{left:?}");
+    let guard = soon(behind).await;
+    let entries: u64 = ask(&server, &["LLEN", "x:entries"]).await;
+    assert_eq!(entries, 2);
+    crowd.resume();
+    let end = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < end {
+        let entries: u64 = ask(&server, &["LLEN", "x:entries"]).await;
+        assert_eq!(entries, 2, "they hold it beside another");
+        assert!(!guard.is_lost());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let last = guard.token();
+    guard.unlock().await.unwrap();
+    eventually(SOON, "they get in", async || {
+        ask::<u64>(&server, &["LLEN", "x:entries"]).await > 2
+    })
+    .await;
+    let next: String = ask(&server, &["LINDEX", "x:entries", "2"]).await;
+    let token = next.rsplit(' ').next().unwrap();
+    assert!(token.parse::<u64>().unwrap() > last, "{next}");
+    let most: u64 = ask(&server, &["GET", "x:most"]).await;
+    assert_eq!(most, 1);
+}
