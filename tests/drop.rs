@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -165,6 +166,33 @@ async fn an_acquisition_that_is_under_way_when_its_runtime_ends() {
     })
     .await;
     nothing_is_left(&server).await;
+}
+
+/// Over a connection of the user's, which lives on, and whose timers end with the runtime: nobody must read of a panic.
+#[tokio::test]
+async fn with_its_task_and_the_timers_of_its_runtime() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let server = Server::start().await;
+    let locker = Locker::new(server.manager().await).ttl(LONG);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        // Others of this process may panic as well, under `cargo test`.
+        let is_ours = info.to_string().contains("shutdown");
+        PANICS.fetch_add(usize::from(is_ours), SeqCst);
+        hook(info);
+    }));
+    for _ in 0..20 {
+        let guard = locker.write("x").await.unwrap();
+        elsewhere(move |runtime| {
+            runtime.spawn(async move {
+                let _guard = guard;
+                std::future::pending::<()>().await;
+            });
+            runtime.block_on(tokio::task::yield_now());
+        });
+        nothing_is_left(&server).await;
+    }
+    assert_eq!(PANICS.load(SeqCst), 0);
 }
 
 /// As the tests of a user do that share one Locker: each has a runtime of its own.

@@ -65,10 +65,10 @@ impl Link {
         self.connection.send_all(commands)
     }
 
-    /// Whether a command can be sent from here: over a connection that is there, without waiting, on the way that the
-    /// next commands of this task will take.
-    pub(crate) fn is_here(&self) -> bool {
-        self.connection.is_here()
+    /// Whether a command can be sent in that runtime without making a connection first, on the way that the next
+    /// commands from there will take.
+    pub(crate) fn is_in(&self, runtime: &Handle) -> bool {
+        self.connection.is_in(runtime)
     }
 
     /// Where those hear of their turn who wait here.
@@ -101,7 +101,7 @@ pub(crate) trait Connection: Send + Sync {
 
     fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>>;
 
-    fn is_here(&self) -> bool;
+    fn is_in(&self, runtime: &Handle) -> bool;
 
     fn front(&self) -> Arc<Front>;
 
@@ -126,9 +126,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
         Box::pin(async move { commands.query_async(&mut connection).await })
     }
 
-    fn is_here(&self) -> bool {
-        // Outside of a runtime redis-rs panics.
-        Handle::try_current().is_ok()
+    fn is_in(&self, _: &Handle) -> bool {
+        true
     }
 
     fn front(&self) -> Arc<Front> {

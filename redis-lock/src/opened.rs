@@ -164,8 +164,8 @@ impl Connection for Opened {
         })
     }
 
-    fn is_here(&self) -> bool {
-        Handle::try_current().is_ok_and(|current| self.0.homes().contains_key(&current.id()))
+    fn is_in(&self, runtime: &Handle) -> bool {
+        self.0.homes().contains_key(&runtime.id())
     }
 
     fn front(&self) -> Arc<Front> {

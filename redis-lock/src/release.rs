@@ -13,10 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::RedisError;
+use redis::{RedisError, RedisResult};
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::unconstrained,
+    task::{JoinHandle, unconstrained},
     time::timeout,
 };
 
@@ -102,13 +103,15 @@ pub(crate) async fn release(
 
 /// A release that has gone out, and is to be seen through.
 pub(crate) struct GivenUp {
-    reply: Reply<Released>,
+    /// In the runtime that it began in, and with which it ends: the connection may have set a timer there.
+    reply: JoinHandle<RedisResult<Released>>,
     turn: OwnedSemaphorePermit,
 }
 
 /// Sends the release without waiting for anything. `None`: it cannot be sent from here. Never panics.
 pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
-    if !owner.link.is_here() {
+    let runtime = Handle::try_current().ok()?;
+    if !owner.link.is_in(&runtime) {
         return None;
     }
     let releases = Arc::clone(&owner.link.releases);
@@ -121,11 +124,12 @@ pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
         // Also where the task has done its share for now.
         match pin!(unconstrained(reply.as_mut())).poll(&mut context) {
             Poll::Ready(answer) => Box::pin(ready(answer)),
-            Poll::Pending => handed_on(reply),
+            Poll::Pending => reply,
         }
     };
     // The connection may be the user's.
     let reply = catch_unwind(AssertUnwindSafe(send)).ok()?;
+    let reply = runtime.spawn(reply);
     Some(GivenUp { reply, turn })
 }
 
@@ -136,10 +140,11 @@ pub(crate) async fn see_through(
     with: &With,
     until: Instant,
 ) -> Result<(), RedisError> {
-    if let Some(GivenUp { reply, turn }) = given_up {
-        let answer = timeout(PATIENCE_WITH_USERS, reply).await;
+    if let Some(GivenUp { mut reply, turn }) = given_up {
+        let answer = timeout(PATIENCE_WITH_USERS, &mut reply).await;
+        reply.abort();
         drop(turn);
-        if let Ok(Ok(released)) = answer {
+        if let Ok(Ok(Ok(released))) = answer {
             tell(owner, released);
             return Ok(());
         }
