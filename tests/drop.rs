@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use redis_lock::{Guard, Locker};
 use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::stage::{LONG, SOON, calls, locker, nothing_is_left, poll_times};
 
@@ -118,13 +120,6 @@ async fn with_its_task_when_a_runtime_is_shut_down() {
 async fn before_anything_else_that_its_task_does() {
     let server = Server::start().await;
     let locker = locker(&server.url()).await;
-    drop_and_try(&locker).await;
-    let client = redis::Client::open(server.url()).unwrap();
-    let manager = client.get_connection_manager().await.unwrap();
-    drop_and_try(&Locker::new(manager)).await;
-}
-
-async fn drop_and_try(locker: &Locker) {
     for _ in 0..500 {
         assert!(locker.try_write("x").await.unwrap().is_some());
         assert!(locker.try_read("x").await.unwrap().is_some());
@@ -165,6 +160,25 @@ async fn an_acquisition_that_is_under_way_when_its_runtime_ends() {
         calls(&server).await >= before + 2
     })
     .await;
+    nothing_is_left(&server).await;
+}
+
+/// As a panic hook of a user's may do that ends what is under way; the hook is called for a runtime without I/O, too.
+#[tokio::test]
+async fn in_a_panic_hook() {
+    let server = Server::start().await;
+    let locker = locker(&server.url()).await;
+    let kept = Mutex::new(Some(locker.write("x").await.unwrap()));
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        drop(kept.lock().unwrap().take());
+        hook(info);
+    }));
+    let done = tokio::task::spawn_blocking(move || {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { locker.write("y").await.unwrap().unlock().await.unwrap() });
+    });
+    timeout(SOON, done).await.expect("it ends").unwrap();
     nothing_is_left(&server).await;
 }
 

@@ -65,8 +65,7 @@ impl Link {
         self.connection.send_all(commands)
     }
 
-    /// Whether a command can be sent in that runtime without making a connection first, on the way that the next
-    /// commands from there will take.
+    /// Whether a connection of ours is up in that runtime, which the next commands from there will take as well.
     pub(crate) fn is_in(&self, runtime: &Handle) -> bool {
         self.connection.is_in(runtime)
     }
@@ -127,7 +126,8 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
     }
 
     fn is_in(&self, _: &Handle) -> bool {
-        true
+        // What is the user's may need timers, have to reconnect, or hold a mutex just now.
+        false
     }
 
     fn front(&self) -> Arc<Front> {

@@ -27,8 +27,9 @@ use crate::{
 /// # Dropping
 ///
 /// Dropping the guard releases the lock in the background, from anywhere: it neither blocks nor panics,
-/// in a panic, outside of a runtime, and after the runtime has ended. Where it can, it sends the release right away, so
-/// that the same task, if it then tries to take the lock again, finds it free. Errors go to [`tracing`]. A process that
+/// in a panic, outside of a runtime, and after the runtime has ended. With [`Locker::connect`](crate::Locker::connect), in
+/// a runtime that uses the locker and is connected, the release is sent right away, so that the same task, if it then
+/// tries to take the lock again, finds it free. Errors go to [`tracing`]. A process that
 /// ends right after the drop may be quicker than the release; the lock then ends with its ttl. So prefer
 /// [`unlock`](Guard::unlock) at the end of a program.
 ///

@@ -165,7 +165,10 @@ impl Connection for Opened {
     }
 
     fn is_in(&self, runtime: &Handle) -> bool {
-        self.0.homes().contains_key(&runtime.id())
+        // One that has to connect first would be overtaken, and wakes others with its mutex locked.
+        let homes = self.0.homes();
+        let home = homes.get(&runtime.id());
+        home.is_some_and(|home| home.front.is_listening())
     }
 
     fn front(&self) -> Arc<Front> {
@@ -206,11 +209,16 @@ impl Shared {
 
     fn home(self: &Arc<Self>) -> Home {
         let runtime = self.runtime();
+        if let Some(home) = self.homes().get(&runtime.id()) {
+            return home.clone();
+        }
+        // Not while they are locked: a panic hook is code of others.
+        let can_connect = can_connect();
         let mut homes = self.homes();
         if let Some(home) = homes.get(&runtime.id()) {
             return home.clone();
         }
-        if !can_connect() {
+        if !can_connect {
             let home = homes[&self.engine.id()].clone();
             homes.insert(runtime.id(), home.clone());
             return home;

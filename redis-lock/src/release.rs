@@ -2,11 +2,11 @@
 //!
 //! 1. A release may be sent any number of times, since Redis knows it by its id.
 //! 2. One that cannot be finished where it began goes on in the engine, until nothing can be left to release.
-//! 3. For what is dropped it goes out with the drop, so that nothing that the same task sends next overtakes it.
+//! 3. For what is dropped it goes out with the drop where a connection of ours is up, so that nothing that the same task
+//!    sends next overtakes it.
 
 use std::{
     future::{Future, ready},
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
@@ -103,12 +103,12 @@ pub(crate) async fn release(
 
 /// A release that has gone out, and is to be seen through.
 pub(crate) struct GivenUp {
-    /// In the runtime that it began in, and with which it ends: the connection may have set a timer there.
+    /// In the runtime that it began in, and with which it ends.
     reply: JoinHandle<RedisResult<Released>>,
     turn: OwnedSemaphorePermit,
 }
 
-/// Sends the release without waiting for anything. `None`: it cannot be sent from here. Never panics.
+/// Sends the release without waiting for anything. `None`: it cannot be sent from here.
 pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
     let runtime = Handle::try_current().ok()?;
     if !owner.link.is_in(&runtime) {
@@ -118,17 +118,13 @@ pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
     let turn = releases.try_acquire_owned().ok()?;
     // Refused for being unknown, it would go out a second time, and late.
     let by_source = !owner.link.has_released.load(Ordering::Relaxed);
-    let send = || {
-        let mut reply = script::release(owner, with.clone(), by_source);
-        let mut context = Context::from_waker(Waker::noop());
-        // Also where the task has done its share for now.
-        match pin!(unconstrained(reply.as_mut())).poll(&mut context) {
-            Poll::Ready(answer) => Box::pin(ready(answer)),
-            Poll::Pending => reply,
-        }
+    let mut reply = script::release(owner, with.clone(), by_source);
+    let mut context = Context::from_waker(Waker::noop());
+    // Also where the task has done its share for now.
+    let reply = match pin!(unconstrained(reply.as_mut())).poll(&mut context) {
+        Poll::Ready(answer) => Box::pin(ready(answer)),
+        Poll::Pending => reply,
     };
-    // The connection may be the user's.
-    let reply = catch_unwind(AssertUnwindSafe(send)).ok()?;
     let reply = runtime.spawn(reply);
     Some(GivenUp { reply, turn })
 }
