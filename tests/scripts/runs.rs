@@ -187,3 +187,19 @@ async fn a_full_memory_does_not_stop_a_run() {
     let heard = two.ask_for(&[("c1", W)]).await.2;
     assert_eq!(heard.len(), 1);
 }
+
+/// More are dead in front than one look clears away, so that the second look lets in whoever is asked for, behind a head
+/// that is not: with what that head has left, which is less than the answer promises.
+#[tokio::test]
+async fn whoever_is_let_in_behind_another_batch_has_what_it_is_promised() {
+    let (_server, one, two) = scene().await;
+    one.acquire("aa", W, 1500, 3000).await;
+    let dead: Vec<String> = (0..250).map(|i| format!("d{i:03x}")).collect();
+    let dead: Vec<_> = dead.iter().map(|id| (id.as_str(), W)).collect();
+    two.try_ask(1000, &dead).await.unwrap();
+    one.try_ask(3000, &[("f1", W)]).await.unwrap();
+    // Time is the subject: they die, and the head has used up most of its lease.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let heard = one.try_ask(3000, &[("f2", W)]).await.unwrap().2;
+    assert!(heard.is_empty() || one.lease(1, "f2").await > Some(2500));
+}

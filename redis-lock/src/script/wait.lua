@@ -70,7 +70,14 @@ if #places > 0 and #grant() > 0 then
   holding, first = {}, nil
   for i = 3, #ARGV, 2 do
     local id = ARGV[i]
-    if alive(HOLDERS, id) then holding[#holding + 1] = id else first = first or id end
+    local claim = alive(HOLDERS, id)
+    if claim then
+      holding[#holding + 1] = id
+      -- It may be one of a run whose head asked earlier.
+      if claim < deadline then redis.call('ZADD', HOLDERS, deadline, id) end
+    else
+      first = first or id
+    end
   end
 end
 keep(lease)
