@@ -196,6 +196,8 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
     if work.is_empty() {
         return;
     }
+    // Before it is seen who is behind: whoever comes later is not renewed.
+    let sent = Instant::now();
     let renewals: Vec<_> = work
         .iter()
         .map(|(hold, ttl)| Renewal {
@@ -206,10 +208,8 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
                 .then(|| (for_those_behind(*ttl), lines().behind(&hold.owner))),
         })
         .collect();
-    let sent = Instant::now();
     let reply = script::renew(engine, &link, renewals);
     let reply = link.within(patience, reply).await;
-    let now = Instant::now();
     let replies = match reply.unwrap_or_else(|| Err(no_reply())) {
         Ok(replies) => replies,
         Err(error) => work.iter().map(|_| Err(error.clone())).collect(),
@@ -217,7 +217,7 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
     let mut again = Vec::new();
     let mut failed = Vec::new();
     for ((hold, ttl), reply) in work.into_iter().zip(replies) {
-        renewed(engine, &hold, ttl, sent, now, &reply);
+        renewed(engine, &hold, ttl, sent, &reply);
         again.extend(RENEWALS.look_at(engine, &hold));
         failed.extend(reply.err().map(|error| (hold, error)));
     }
@@ -238,7 +238,6 @@ fn renewed(
     hold: &Arc<Hold>,
     ttl: Duration,
     sent: Instant,
-    now: Instant,
     reply: &RedisResult<bool>,
 ) {
     let lost = match reply {
@@ -247,13 +246,15 @@ fn renewed(
                 let behind = Claim::new(sent, for_those_behind(ttl));
                 lines().renewed(&hold.owner, Claim::new(sent, ttl), behind);
             }
-            hold.watched().lease.renewed(sent, ttl, now);
+            let mut watched = hold.watched();
+            watched.lease.renewed(sent, ttl, Instant::now());
             None
         }
         Ok(false) => Some("Redis no longer knows of it"),
         Err(error) if is_foreign(error) => Some("somebody else's value has replaced it"),
         Err(_) => {
-            hold.watched().lease.failed(now);
+            let mut watched = hold.watched();
+            watched.lease.failed(Instant::now());
             None
         }
     };

@@ -131,8 +131,11 @@ impl Run {
         if id == self.holder {
             self.claim = claim;
         }
+        let now = Instant::now();
         for member in &mut self.members {
-            if member.since <= behind.sent && member.claim.deadline() < behind.deadline() {
+            // One that is over was not there any more to be renewed.
+            let concerns = member.since <= behind.sent && !member.claim.is_over(now);
+            if concerns && member.claim.deadline() < behind.deadline() {
                 member.claim = behind;
             }
         }
@@ -191,6 +194,21 @@ mod tests {
         run.renewed(a, longer(20), longer(23));
         assert!(run.is_lost(renewed + Duration::from_secs(13)));
         assert_eq!(run.member(c).unwrap().claim, longer(23));
+    }
+
+    #[test]
+    fn a_claim_that_is_over_is_not_renewed() {
+        let (_, [a, b, _], _) = run();
+        let now = Instant::now();
+        let over = Claim::new(now.checked_sub(LEASE).unwrap(), LEASE);
+        let members = [(a, Claim::new(now, LEASE)), (b, over)];
+        let members = members.map(|(id, claim)| Member::new(id, 7, claim));
+        let mut run = Run::new(members.into());
+        let first = run.next().unwrap();
+        run.let_hold(&first);
+        let sent = Instant::now();
+        run.renewed(a, Claim::new(sent, LEASE), Claim::new(sent, 2 * LEASE));
+        assert_eq!(run.member(b).unwrap().claim, over);
     }
 
     #[test]
