@@ -15,6 +15,7 @@ mod failover;
 mod fairness;
 mod foreign;
 mod herd;
+mod late;
 mod link;
 mod litter;
 mod loss;

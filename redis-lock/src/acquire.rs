@@ -26,6 +26,7 @@ use crate::{
     owner::Owner,
     release::withdraw,
     renewal::watch,
+    run::Claim,
     script::{self, Acquired},
     unlock::give_back,
 };
@@ -76,7 +77,11 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 let owner = Arc::clone(&attempt.owner);
                 let mut hold = Hold::new(owner, token, terms, sent, attempt.doubt);
                 if !hold.is_lost() {
-                    let in_run = waiter.as_mut().map_or(Some(false), Waiter::holds);
+                    let claim = Claim::new(sent, terms.first_ttl());
+                    let in_run = match &mut waiter {
+                        Some(waiter) => waiter.holds(claim),
+                        None => Some(false),
+                    };
                     if let Some(in_run) = in_run {
                         attempt.unsettled = false;
                         hold.in_run = in_run;

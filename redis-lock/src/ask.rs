@@ -25,6 +25,7 @@ use crate::{
     mode::Mode,
     owner::{Id, Owner},
     release::{release_in_turn, withdraw},
+    run::Claim,
     script::{self, With},
 };
 
@@ -112,9 +113,9 @@ impl Waiter {
 
     /// Its question has brought it the lock. `Some(true)`: as one of a run. `None`: but it waits, in line, for its turn or
     /// under another id.
-    pub(crate) fn holds(&mut self) -> Option<bool> {
+    pub(crate) fn holds(&mut self, claim: Claim) -> Option<bool> {
         let mut after = After::default();
-        let holds = lines().holds(&mut self.id, &mut after);
+        let holds = lines().holds(&mut self.id, claim, &mut after);
         finish(after);
         self.in_line |= holds.is_none();
         holds

@@ -15,6 +15,7 @@ use crate::{
     line::Turn,
     mode::Mode,
     owner::Owner,
+    run::Claim,
     script::With,
 };
 
@@ -60,7 +61,11 @@ impl Hold {
         terms: Terms,
         doubt: Option<Instant>,
     ) -> Self {
-        let (sent, ttl) = (turn.claim.sent, turn.claim.ttl);
+        let Claim { sent, mut ttl } = turn.claim;
+        if doubt.is_some() {
+            // A question of its own that arrives late makes it the ttl.
+            ttl = ttl.min(terms.first_ttl());
+        }
         let lease = Lease::claimed(terms, sent, ttl, Instant::now());
         Hold {
             in_run: turn.in_run,

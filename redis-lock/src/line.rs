@@ -51,8 +51,8 @@ pub(crate) fn lines() -> MutexGuard<'static, Lines> {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     places: HashMap<Id, Place>,
-    /// By link and front (their addresses), and the lock's names.
-    of_fronts: HashMap<(usize, usize), HashMap<Names, Line>>,
+    /// By front (its address), since Redis makes runs of those with one channel, and the lock's names.
+    of_fronts: HashMap<usize, HashMap<Names, Line>>,
     /// Of the next who joins a line.
     ticket: u64,
 }
@@ -223,13 +223,31 @@ impl Lines {
         self.follow(id);
     }
 
-    /// It holds the lock by its own question. `Some(true)`: it has been let in as one of a run, and must pass that on.
+    /// It holds the lock by its own question, with `claim`. `Some(true)`: it has been let in as one of a run, and must pass that on.
     /// `None`: but it is not its turn, or not under that id, which it gives up.
-    pub(crate) fn holds(&mut self, id: &mut Id, after: &mut After) -> Option<bool> {
+    pub(crate) fn holds(&mut self, id: &mut Id, claim: Claim, after: &mut After) -> Option<bool> {
         let place = self.places.get(id)?;
         let in_run = match place.state {
             State::Apart => false,
-            State::Turn(turn) => turn.in_run,
+            // That was over before it was granted anew: the run it was in is to be given up, this id with it.
+            State::Turn(turn) if turn.in_run && turn.claim.is_over(Instant::now()) => {
+                let (owner, doubt) = (Arc::clone(&place.owner), place.doubt);
+                if self.holds_in_run(&owner) {
+                    self.dissolve(&owner, after);
+                }
+                if let Some(place) = self.places.get_mut(id) {
+                    place.state = State::Follows;
+                }
+                self.back_into_line(*id, after);
+                self.follow(id);
+                after.withdraw.push((owner, doubt));
+                return None;
+            }
+            State::Turn(turn) => {
+                let owner = Arc::clone(&place.owner);
+                self.renewed(&owner, claim, Claim::new(claim.sent, Duration::ZERO));
+                turn.in_run
+            }
             State::Moved(_) => {
                 let old = (Arc::clone(&place.owner), place.doubt);
                 after.withdraw.push(old);
@@ -533,7 +551,7 @@ impl Lines {
     /// Some of a front's lines may have missed something.
     pub(crate) fn ask_again(&mut self, front: &Front, after: &mut After) {
         let lines = self.of_fronts.iter();
-        let lines = lines.filter(|((_, of), _)| *of == address_of(front));
+        let lines = lines.filter(|(of, _)| **of == address_of(front));
         let owners: Vec<_> = lines
             .flat_map(|(_, lines)| lines.values())
             .filter_map(|line| line.waiting.values().next())
@@ -624,8 +642,13 @@ impl Lines {
         let now = Instant::now();
         let line = self.line_or_new(owner, now + HEARTBEAT);
         match &mut line.run {
-            // It cannot be told whether they belong to it; but they must not hold beside it.
-            Some(run) if !run.is_lost(now) => return run.append(members),
+            // It cannot be told whether they belong to it; but they must not hold beside it, nor out of order.
+            Some(run) if !run.is_lost(now) => {
+                for id in run.append(members) {
+                    self.back_into_line(id, after);
+                }
+                return;
+            }
             Some(_) => self.dissolve(owner, after),
             None => {}
         }
@@ -831,8 +854,8 @@ impl Line {
     }
 }
 
-fn address(owner: &Owner) -> (usize, usize) {
-    (Arc::as_ptr(&owner.link).addr(), address_of(&owner.front))
+fn address(owner: &Owner) -> usize {
+    address_of(&owner.front)
 }
 
 fn address_of(front: &Front) -> usize {
@@ -840,7 +863,7 @@ fn address_of(front: &Front) -> usize {
 }
 
 fn lines_of<'a>(
-    lines: &'a mut HashMap<(usize, usize), HashMap<Names, Line>>,
+    lines: &'a mut HashMap<usize, HashMap<Names, Line>>,
     owner: &Owner,
 ) -> Option<&'a mut HashMap<Names, Line>> {
     lines.get_mut(&address(owner))

@@ -64,6 +64,8 @@ pub(crate) struct Run {
     ids: Vec<Id>,
     holder: Id,
     /// The holder's.
+    token: u64,
+    /// The holder's.
     claim: Claim,
 }
 
@@ -75,14 +77,22 @@ impl Run {
             ids: members.iter().map(|member| member.id).collect(),
             members: members.into(),
             holder: first.id,
+            token: first.token,
             claim: first.claim,
         }
     }
 
-    /// More of it.
-    pub(crate) fn append(&mut self, members: Vec<Member>) {
+    /// More of it, or of the same one that were heard of later: they hold in the order of their tokens. Returns those whose
+    /// turn is past; they are given back with the others.
+    pub(crate) fn append(&mut self, members: Vec<Member>) -> Vec<Id> {
         self.ids.extend(members.iter().map(|member| member.id));
-        self.members.extend(members);
+        let (late, more): (Vec<_>, Vec<_>) = members
+            .into_iter()
+            .partition(|member| member.token < self.token);
+        self.members.extend(more);
+        let members = self.members.make_contiguous();
+        members.sort_by_key(|member| member.token);
+        late.into_iter().map(|member| member.id).collect()
     }
 
     /// Who is next. It [holds](Self::let_hold), or leaves.
@@ -92,6 +102,7 @@ impl Run {
 
     pub(crate) fn let_hold(&mut self, member: &Member) {
         self.holder = member.id;
+        self.token = member.token;
         self.claim = member.claim;
     }
 
@@ -177,7 +188,7 @@ mod tests {
         run.let_hold(&first);
         let renewed = Instant::now();
         let late = Member::new(Id::parse("d").unwrap(), 10, Claim::new(sent, LEASE));
-        run.append(vec![late]);
+        assert!(run.append(vec![late]).is_empty());
         let longer = |seconds| Claim::new(renewed, Duration::from_secs(seconds));
         run.renewed(a, longer(10), longer(13));
         assert!(!run.is_lost(renewed + Duration::from_secs(9)));
