@@ -101,14 +101,19 @@ impl Waiter {
         doubt: Option<Instant>,
     ) {
         let next = sent + pause(&self.owner, Some(place), left, Duration::ZERO);
-        self.in_line = true;
-        lines().queued(&mut self.id, Some(sent), next, doubt);
+        self.stands(Some(sent), next, doubt);
     }
 
     /// Its question was answered with that it has been let in, but not whether it is its turn.
     pub(crate) fn let_in(&mut self, doubt: Option<Instant>) {
+        self.stands(None, Instant::now(), doubt);
+    }
+
+    fn stands(&mut self, asked: Option<Instant>, next: Instant, doubt: Option<Instant>) {
         self.in_line = true;
-        lines().queued(&mut self.id, None, Instant::now(), doubt);
+        let mut after = After::default();
+        lines().queued(&mut self.id, asked, next, doubt, &mut after);
+        finish(after);
     }
 
     /// Its question has brought it the lock. `Some(true)`: as one of a run. `None`: but it waits, in line, for its turn or

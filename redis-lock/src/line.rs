@@ -202,11 +202,16 @@ impl Lines {
         asked: Option<Instant>,
         next: Instant,
         doubt: Option<Instant>,
+        after: &mut After,
     ) {
         let Some(place) = self.places.get_mut(id) else {
             return;
         };
         place.doubt = place.doubt.max(doubt);
+        if matches!(place.state, State::Moved(_)) {
+            // Its question may have come after that id was given up.
+            after.withdraw.push((Arc::clone(&place.owner), place.doubt));
+        }
         let mut next = next;
         if asked.is_some() {
             // Since the first one that was not answered: that may have let it in, and a grant may have ended by now
