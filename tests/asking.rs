@@ -10,9 +10,10 @@ use redis::{AsyncConnectionConfig, Client};
 use redis_lock::{Guard, Locker, Wait, Wakeups};
 use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::stage::{LONG, SOON, enqueue, locker, nothing_is_left, soon, waiters};
+use crate::stage::{LONG, SOON, all_in_line, enqueue, locker, nothing_is_left, soon, waiters};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -51,19 +52,21 @@ async fn a_runtime_that_ends_at_once_holds_up_nobody_in_its_line() {
 async fn a_runtime_that_cannot_connect_can_lock() {
     let server = Server::start().await;
     let url = server.url();
+    let (says, is_in_line) = oneshot::channel();
     let lock = move || {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let locker = locker(&url).await;
             let guard = locker.write("x").await.unwrap();
             let waiter = tokio::spawn(locker.write("x"));
-            // Until it has asked; it is polled meanwhile.
-            sleep(Duration::from_millis(200)).await;
+            is_in_line.await.unwrap();
             guard.unlock().await.unwrap();
             soon(waiter).await.unwrap().unlock().await.unwrap();
         });
     };
     let done = tokio::task::spawn_blocking(lock);
+    all_in_line(&server, 1).await;
+    says.send(()).unwrap();
     timeout(SOON, done).await.expect("it ends").unwrap();
     nothing_is_left(&server).await;
 }

@@ -173,6 +173,7 @@ async fn two_lockers_with_the_same_wake_ups_hold_one_after_the_other() {
     let second = enqueue(&scene.server, second.write("x")).await;
     holder.unlock().await.unwrap();
     let guard = soon(first).await.unwrap();
+    // Longer than it takes to hear of a grant without wake-ups.
     sleep(Duration::from_secs(2)).await;
     assert!(!second.is_finished() || guard.is_lost(), "both hold it");
     guard.unlock().await.unwrap();
@@ -198,7 +199,8 @@ async fn tokens_rise_though_one_of_a_run_is_heard_of_late() {
     .await;
     let [first, second] = pair.map(tokio::spawn);
     all_in_line(&scene.server, 2).await;
-    // So that the third joins the first.
+    // For the first one's answer, so that the third joins it; nothing shows that from outside, and without it, it asks
+    // for itself.
     sleep(Duration::from_millis(50)).await;
     let third = enqueue(&scene.server, scene.waiting.write("x")).await;
     holder.unlock().await.unwrap();

@@ -166,8 +166,8 @@ async fn a_subscription_that_is_not_answered_holds_up_nobody() {
     let Ok(waiting) = waiting else { return };
     let other = locker(&server.url()).await;
     let holder = other.write("x").await.unwrap();
-    let waiter = tokio::spawn(waiting.wait(LONG).write("x"));
-    sleep(Duration::from_millis(500)).await;
+    // Once the link has been replaced.
+    let waiter = enqueue(&server, waiting.wait(LONG).write("x")).await;
     holder.unlock().await.unwrap();
     soon(waiter).await.unwrap().unlock().await.unwrap();
     // Once the link has been found to be dead there is another one, which is subscribed to.

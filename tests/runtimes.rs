@@ -115,6 +115,7 @@ async fn a_runtime_that_has_ended_holds_up_nobody_else() {
     end(other).await;
     // What becomes of this is not the subject: it has no runtime.
     std::thread::spawn(move || handle.block_on(late.write("late")).is_ok());
+    // It may never come to anything that could be awaited; if it has not begun by then, this tests less.
     sleep(Duration::from_millis(300)).await;
     // Not in this thread, which would hang with it.
     let (done, is_done) = tokio::sync::oneshot::channel();
