@@ -56,6 +56,11 @@ impl Link {
         }
     }
 
+    /// Host and port, or the path of the socket; what can be said of a connection of the user's is nothing.
+    pub(crate) fn server(&self) -> Option<Arc<str>> {
+        self.connection.server()
+    }
+
     pub(crate) fn send(&self, command: Cmd) -> Reply<Value> {
         self.connection.send(command)
     }
@@ -96,6 +101,8 @@ impl fmt::Debug for Link {
 }
 
 pub(crate) trait Connection: Send + Sync {
+    fn server(&self) -> Option<Arc<str>>;
+
     fn send(&self, command: Cmd) -> Reply<Value>;
 
     fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>>;
@@ -115,6 +122,10 @@ struct Given<C> {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> {
+    fn server(&self) -> Option<Arc<str>> {
+        None
+    }
+
     fn send(&self, command: Cmd) -> Reply<Value> {
         let mut connection = self.connection.clone();
         Box::pin(async move { command.query_async(&mut connection).await })

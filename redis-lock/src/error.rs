@@ -1,6 +1,6 @@
 //! What can go wrong, said so that the reader knows to which lock it happened and what to do.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::{key::Key, mode::Mode};
 
@@ -38,10 +38,18 @@ pub enum Error {
     ///
     /// Whatever ran under it may have run beside another holder from then on. A
     /// [fencing token](crate::Guard::token) keeps such work out of your data.
-    #[error(
-        "lock `{key}`: lost: its lease ended or was taken away while it was held; what ran under it may have overlapped with another holder"
-    )]
+    #[error("lock `{key}`: lost: {why}; what ran under it may have overlapped with another holder")]
     Lost {
+        /// The lock.
+        key: Key,
+        /// What ended the hold.
+        why: Loss,
+    },
+
+    /// The Locker has been shut down: it takes no new locks, and whoever waited for one is told
+    /// so.
+    #[error("lock `{key}`: not taken, since this locker has been shut down")]
+    ShutDown {
         /// The lock.
         key: Key,
     },
@@ -98,19 +106,22 @@ pub enum Error {
         /// The lock.
         key: Key,
         /// What Redis said.
-        source: redis::RedisError,
+        cause: redis::RedisError,
     },
 
     /// Redis could not be reached, or refused.
     ///
     /// Whether the command was executed is not known. Nothing needs to be undone by hand: what may have
     /// been taken is given back in the background, and ends with its ttl at the latest.
-    #[error("redis failed{}", for_lock(key.as_ref()))]
+    #[error("Redis{} failed{}: {cause}", at(server.as_deref()), for_lock(key.as_ref()))]
     Redis {
         /// The lock, if it was about one (not while connecting).
         key: Option<Key>,
-        /// The cause.
-        source: redis::RedisError,
+        /// Host and port of the server, or the path of its socket. `None` for a connection of your own, which does not
+        /// say.
+        server: Option<Arc<str>>,
+        /// The cause. [`source`](std::error::Error::source) does not repeat it, since the message says it already.
+        cause: redis::RedisError,
     },
 
     /// The background thread that renews and releases locks could not be started.
@@ -158,7 +169,8 @@ impl Error {
     pub fn key(&self) -> Option<&Key> {
         match self {
             Error::Contended { key, .. }
-            | Error::Lost { key }
+            | Error::Lost { key, .. }
+            | Error::ShutDown { key }
             | Error::WriteInsideRead { key }
             | Error::InvalidKey { key, .. }
             | Error::InvalidOptions { key, .. }
@@ -167,6 +179,48 @@ impl Error {
             Error::NotInitialized | Error::AlreadyInitialized | Error::Engine(_) => None,
         }
     }
+}
+
+/// What ended a hold before it was given back.
+///
+/// ```
+/// use redis_lock::Loss;
+///
+/// assert_eq!(Loss::MaxHold.to_string(), "it was held for as long as `max_hold` allows");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// No renewal was answered in time: Redis was out of reach, or refused, until the lease had ended.
+    #[error("Redis was out of reach until its lease had ended")]
+    Unreachable,
+    /// This process stood still, so that no renewal was sent before the lease had ended.
+    #[error("this process stood still until its lease had ended")]
+    Paused,
+    /// The ttl is over, and [`auto_extend`](crate::Locker::auto_extend) is off.
+    #[error("its ttl is over and `auto_extend` is off")]
+    TtlEnded,
+    /// It was held for as long as [`max_hold`](crate::Locker::max_hold) allows.
+    #[error("it was held for as long as `max_hold` allows")]
+    MaxHold,
+    /// Redis does not know the hold any more: it was restarted, failed over or flushed, or the lock was taken away by hand.
+    #[error("Redis no longer knows it")]
+    Forgotten,
+    /// A value that this crate did not write is at one of the lock's names.
+    #[error("a value that is not a lock's has replaced it in Redis")]
+    Replaced,
+    /// The Locker has been shut down, and the time that holders were given is over.
+    #[error("this locker has been shut down")]
+    ShutDown,
+    /// What ran inside an outer hold was carried out of it, to another task, where the outer hold may end at any time.
+    #[error("it ran inside an outer hold, and was carried out of that")]
+    LeftScope,
+}
+
+fn at(server: Option<&str>) -> String {
+    server
+        .map(|server| format!(" at {server}"))
+        .unwrap_or_default()
 }
 
 fn for_lock(key: Option<&Key>) -> String {

@@ -14,8 +14,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     enter::Entered,
-    error::Error,
-    guard::Guard,
+    error::{Error, Loss},
     guards::{Guards, UnlockAll},
     nesting::{Permit, Scope, poll_in},
 };
@@ -146,14 +145,18 @@ where
             }
             // The clock is asked at every poll, not only when the engine sends word: after this process stood
             // still, the body may be polled before the engine is.
-            let lost = guards.iter().filter(|guard| guard.is_lost());
-            let left = this.permits.iter().filter(|permit| !permit.is_inside());
-            let gone = lost.map(Guard::key).chain(left.map(Permit::key)).next();
-            if let Some(key) = gone.cloned() {
+            let lost = guards.iter().find_map(|guard| {
+                let why = guard.loss()?;
+                Some((guard.key(), why))
+            });
+            let left = this.permits.iter().find(|permit| !permit.is_inside());
+            let left = left.map(|permit| (permit.key(), Loss::LeftScope));
+            if let Some((key, why)) = lost.or(left) {
+                let key = key.clone();
                 this.body.set(None);
                 this.permits.clear();
                 *this.guards = None;
-                return Poll::Ready(fail(this.on_error, Error::Lost { key }));
+                return Poll::Ready(fail(this.on_error, Error::Lost { key, why }));
             }
             let output = ready!(poll_in(scope, || body.poll(context)));
             this.body.set(None);

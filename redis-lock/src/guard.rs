@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    error::Error,
+    error::{Error, Loss},
     hold::Hold,
     key::Key,
     mode::Mode,
@@ -118,6 +118,22 @@ impl Guard {
         self.hold().is_lost()
     }
 
+    /// Why the lock has been lost, or `None` if it has not.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// let guard = locker.lock("order:42").await?;
+    /// if let Some(why) = guard.loss() {
+    ///     eprintln!("stop: {why}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn loss(&self) -> Option<Loss> {
+        self.hold().loss()
+    }
+
     /// How long the lease is good without another renewal: counted from before the command for it was sent, on a
     /// monotonic clock, less a margin. Zero when lost. Time that the whole machine sleeps is not counted.
     ///
@@ -151,7 +167,7 @@ impl Guard {
     /// let guard = locker.lock("order:42").await?;
     /// tokio::select! {
     ///     () = work() => guard.unlock().await,
-    ///     () = guard.lost() => Err(redis_lock::Error::Lost { key: guard.key().clone() }),
+    ///     () = guard.lost() => guard.unlock().await, // `Error::Lost`, which says why
     /// }
     /// # }
     /// ```

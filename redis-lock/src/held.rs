@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use crate::{
+    error::Loss,
     hold::{Hold, any_lost},
     key::Key,
     mode::Mode,
@@ -50,6 +51,12 @@ impl Held {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.0.is_lost()
+    }
+
+    /// As [`Guard::loss`](crate::Guard::loss).
+    #[must_use]
+    pub fn loss(&self) -> Option<Loss> {
+        self.0.loss()
     }
 
     /// As [`Guard::valid_for`](crate::Guard::valid_for); zero also when the lock has been given back.

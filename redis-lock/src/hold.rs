@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::{
+    error::Loss,
     lease::{Lease, Terms},
     line::Turn,
     mode::Mode,
@@ -115,6 +116,11 @@ impl Hold {
 
     pub(crate) fn is_lost(&self) -> bool {
         self.watched().lease.is_lost(Instant::now())
+    }
+
+    /// Why it is lost, if it is.
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.watched().lease.loss(Instant::now())
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::Loss;
+
 /// What a holder was promised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -18,6 +20,16 @@ impl Terms {
     /// The ttl to begin with.
     pub(crate) fn first_ttl(&self) -> Duration {
         self.max_hold.map_or(self.ttl, |max| max.min(self.ttl))
+    }
+
+    /// What ends a hold that Redis keeps and that is not given back.
+    fn limit(&self) -> Loss {
+        let is_shorter = self.max_hold.is_some_and(|max| max < self.ttl);
+        if self.auto_extend || is_shorter {
+            Loss::MaxHold
+        } else {
+            Loss::TtlEnded
+        }
     }
 
     /// How long to wait for the answer to one command. An answer that comes after the lease's end is of
@@ -35,15 +47,25 @@ pub(crate) struct Lease {
     deadline: Instant,
     /// No lease reaches beyond this (`max_hold`).
     end: Option<Instant>,
-    /// When to renew next; `None` while a renewal is under way or when none is due any more.
-    renew_at: Option<Instant>,
+    renewal: Renewal,
+    /// The latest renewal has failed.
+    has_failed: bool,
+}
+
+/// What comes next for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    At(Instant),
+    UnderWay,
+    /// The lease ends with its deadline, for this reason.
+    Never(Loss),
 }
 
 /// A transient error leaves a lease `Held`: it may be renewed yet, or else ends at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Held,
-    Lost,
+    Lost(Loss),
     /// Given back.
     Over,
 }
@@ -71,7 +93,8 @@ impl Lease {
             state: State::Held,
             deadline: deadline(sent, ttl, end),
             end,
-            renew_at: None,
+            renewal: Renewal::UnderWay,
+            has_failed: false,
         };
         lease.plan(sent, ttl);
         lease
@@ -79,12 +102,14 @@ impl Lease {
 
     /// A lease that begins `now` with what is left of one to `ttl` that was asked for at `sent`. The first renewal makes
     /// it what was promised, also if there is to be no other.
-    pub(crate) fn claimed(mut terms: Terms, sent: Instant, ttl: Duration, now: Instant) -> Self {
+    pub(crate) fn claimed(terms: Terms, sent: Instant, ttl: Duration, now: Instant) -> Self {
         let promised = terms.first_ttl();
-        if !terms.auto_extend {
-            (terms.auto_extend, terms.max_hold) = (true, Some(promised));
-        }
-        let end = terms.max_hold.map(|max| now + max);
+        let end = if terms.auto_extend {
+            terms.max_hold
+        } else {
+            Some(promised)
+        };
+        let end = end.map(|length| now + length);
         // Never more than was promised: a renewal may well shorten it.
         let deadline = deadline(sent, ttl, end).min(deadline(now, promised, end));
         Lease {
@@ -92,15 +117,29 @@ impl Lease {
             state: State::Held,
             deadline,
             end,
-            renew_at: Some((sent + ttl / 3).min(now + terms.ttl / 3)),
+            renewal: Renewal::At((sent + ttl / 3).min(now + terms.ttl / 3)),
+            has_failed: false,
         }
     }
 
     pub(crate) fn is_lost(&self, now: Instant) -> bool {
+        self.loss(now).is_some()
+    }
+
+    /// Why the lease is lost, if it is.
+    pub(crate) fn loss(&self, now: Instant) -> Option<Loss> {
         match self.state {
-            State::Held => now >= self.deadline,
-            State::Lost => true,
-            State::Over => false,
+            State::Held => (now >= self.deadline).then(|| self.why_it_ends()),
+            State::Lost(why) => Some(why),
+            State::Over => None,
+        }
+    }
+
+    fn why_it_ends(&self) -> Loss {
+        match self.renewal {
+            Renewal::Never(why) => why,
+            Renewal::At(_) if !self.has_failed => Loss::Paused,
+            Renewal::At(_) | Renewal::UnderWay => Loss::Unreachable,
         }
     }
 
@@ -112,7 +151,7 @@ impl Lease {
     pub(crate) fn valid_for(&self, now: Instant) -> Duration {
         match self.state {
             State::Held => self.deadline.saturating_duration_since(now),
-            State::Lost | State::Over => Duration::ZERO,
+            State::Lost(_) | State::Over => Duration::ZERO,
         }
     }
 
@@ -127,16 +166,16 @@ impl Lease {
             return Due::Never;
         }
         if now >= self.deadline {
-            self.state = State::Lost;
+            self.state = State::Lost(self.why_it_ends());
             return Due::Loss;
         }
-        match self.renew_at {
-            Some(at) if at <= now => {
-                self.renew_at = None;
+        match self.renewal {
+            Renewal::At(at) if at <= now => {
+                self.renewal = Renewal::UnderWay;
                 Due::Renewal(self.ttl_from(now))
             }
-            Some(at) => Due::At(at.min(self.deadline)),
-            None => Due::At(self.deadline),
+            Renewal::At(at) => Due::At(at.min(self.deadline)),
+            Renewal::UnderWay | Renewal::Never(_) => Due::At(self.deadline),
         }
     }
 
@@ -148,31 +187,33 @@ impl Lease {
         }
         let deadline = deadline(sent, ttl, self.end);
         self.deadline = self.deadline.max(deadline);
+        self.has_failed = false;
         self.plan(sent, ttl);
     }
 
     /// A renewal has failed; whether it was executed is not known.
     pub(crate) fn failed(&mut self, now: Instant) {
         const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-        self.renew_at = Some(now + (self.terms.ttl / 10).min(LONGEST_PAUSE));
+        self.renewal = Renewal::At(now + (self.terms.ttl / 10).min(LONGEST_PAUSE));
+        self.has_failed = true;
     }
 
-    /// Redis says that the hold is gone. True: the holder must be told.
-    pub(crate) fn gone(&mut self) -> bool {
+    /// The hold is lost, whatever the deadline says. True: the holder must be told.
+    pub(crate) fn gone(&mut self, why: Loss) -> bool {
         let news = self.state == State::Held;
         if news {
-            self.state = State::Lost;
+            self.state = State::Lost(why);
         }
         news
     }
 
-    /// The holder gives it back. True: it was still good.
-    pub(crate) fn give_back(&mut self, now: Instant) -> bool {
-        let good = !self.is_lost(now) && self.state == State::Held;
+    /// The holder gives it back. Returns why it had been lost before, if it had.
+    pub(crate) fn give_back(&mut self, now: Instant) -> Option<Loss> {
+        let loss = self.loss(now);
         if self.state == State::Held {
-            self.state = if good { State::Over } else { State::Lost };
+            self.state = loss.map_or(State::Over, State::Lost);
         }
-        good
+        loss
     }
 
     fn ttl_from(&self, now: Instant) -> Duration {
@@ -185,8 +226,11 @@ impl Lease {
     /// A third of the ttl leaves time for two more tries.
     fn plan(&mut self, sent: Instant, ttl: Duration) {
         let reached_the_end = self.end.is_some_and(|end| sent + ttl >= end);
-        self.renew_at =
-            (self.terms.auto_extend && !reached_the_end).then(|| sent + self.terms.ttl / 3);
+        self.renewal = if self.terms.auto_extend && !reached_the_end {
+            Renewal::At(sent + self.terms.ttl / 3)
+        } else {
+            Renewal::Never(self.terms.limit())
+        };
     }
 }
 
@@ -259,12 +303,13 @@ mod tests {
         let start = Instant::now();
         let mut lease = Lease::new(TERMS, start);
         assert_eq!(lease.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
-        assert!(lease.gone());
-        assert!(!lease.gone(), "told once");
+        assert!(lease.gone(Loss::Forgotten));
+        assert!(!lease.gone(Loss::Replaced), "told once");
         lease.renewed(start + secs(3.0), TERMS.ttl, start + secs(3.1));
         assert!(lease.is_lost(start + secs(3.1)));
         assert_eq!(lease.valid_for(start + secs(3.1)), Duration::ZERO);
-        assert!(!lease.give_back(start + secs(3.2)));
+        let loss = lease.give_back(start + secs(3.2));
+        assert_eq!(loss, Some(Loss::Forgotten));
     }
 
     #[test]
@@ -282,10 +327,10 @@ mod tests {
     fn what_is_given_back_is_not_lost() {
         let start = Instant::now();
         let mut lease = Lease::new(TERMS, start);
-        assert!(lease.give_back(start + secs(1.0)));
+        assert_eq!(lease.give_back(start + secs(1.0)), None);
         assert!(!lease.is_lost(start + secs(100.0)));
         assert_eq!(lease.due(start + secs(100.0)), Due::Never);
-        assert!(!lease.gone());
+        assert!(!lease.gone(Loss::Forgotten));
     }
 
     #[test]
@@ -299,6 +344,7 @@ mod tests {
         let end = start + lease.valid_for(start);
         assert_eq!(lease.due(start + secs(3.0)), Due::At(end));
         assert_eq!(lease.due(end), Due::Loss);
+        assert_eq!(lease.loss(end), Some(Loss::TtlEnded));
     }
 
     #[test]
@@ -319,6 +365,35 @@ mod tests {
             "no more renewals"
         );
         assert_eq!(lease.due(end), Due::Loss);
+        assert_eq!(lease.loss(end), Some(Loss::MaxHold));
+    }
+
+    #[test]
+    fn a_lease_that_was_not_renewed_says_whose_fault_that_was() {
+        let start = Instant::now();
+        let end = start + secs(9.0);
+        let untouched = Lease::new(TERMS, start);
+        assert_eq!(untouched.loss(end), Some(Loss::Paused));
+
+        let mut unanswered = Lease::new(TERMS, start);
+        assert_eq!(unanswered.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
+        assert_eq!(unanswered.loss(end), Some(Loss::Unreachable));
+
+        let mut failed = Lease::new(TERMS, start);
+        assert_eq!(failed.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
+        failed.failed(start + secs(4.0));
+        assert_eq!(failed.due(end), Due::Loss);
+        assert_eq!(failed.loss(end), Some(Loss::Unreachable));
+    }
+
+    #[test]
+    fn a_failure_before_the_latest_success_explains_no_loss() {
+        let start = Instant::now();
+        let mut lease = Lease::new(TERMS, start);
+        assert_eq!(lease.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
+        lease.failed(start + secs(4.0));
+        lease.renewed(start + secs(5.0), TERMS.ttl, start + secs(5.1));
+        assert_eq!(lease.loss(start + secs(15.0)), Some(Loss::Paused));
     }
 
     const CLAIM: Duration = Duration::from_secs(3);
@@ -354,7 +429,7 @@ mod tests {
         assert_eq!(ttl, secs(8.5));
         lease.renewed(asked + secs(1.0), ttl, asked + secs(1.1));
         assert!(matches!(lease.due(asked + secs(5.0)), Due::At(end) if end > asked + secs(9.0)));
-        assert!(lease.is_lost(granted + TERMS.ttl));
+        assert_eq!(lease.loss(granted + TERMS.ttl), Some(Loss::TtlEnded));
     }
 
     #[test]

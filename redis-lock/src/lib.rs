@@ -90,7 +90,7 @@ mod wakeup;
 /// The redis-rs that this crate was built with, so that its version need not be guessed.
 pub use redis;
 
-pub use error::Error;
+pub use error::{Error, Loss};
 pub use exec::LockExec;
 pub use guard::{Guard, Unlock};
 pub use guards::{Guards, UnlockAll};

@@ -133,12 +133,17 @@ impl Locker {
     /// # }
     /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
-        let failed = |source| Error::Redis { key: None, source };
-        let client = Client::open(url.as_ref()).map_err(failed)?;
+        let failed = |server, cause| Error::Redis {
+            key: None,
+            server,
+            cause,
+        };
+        let client = Client::open(url.as_ref()).map_err(|cause| failed(None, cause))?;
+        let server = client.get_connection_info().addr().to_string();
         let as_is = url.as_ref().contains("protocol=");
         let opened = engine()?.spawn(Opened::new(client, as_is, on_push)).await;
         let opened = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
-        let opened = opened.map_err(failed)?;
+        let opened = opened.map_err(|cause| failed(Some(server.into()), cause))?;
         opened.settle().await;
         Ok(Self::over(Link::over(opened)))
     }

@@ -44,6 +44,8 @@ pub(crate) struct Opened(Arc<Shared>);
 
 struct Shared {
     client: Client,
+    /// As people are told: host and port, never a password.
+    server: Arc<str>,
     /// Whether the server speaks RESP3, in which it can push.
     pushes: bool,
     on_push: OnPush,
@@ -95,7 +97,9 @@ impl Opened {
             tried: Arc::default(),
         };
         let homes = HashMap::from([(engine.id(), home)]);
+        let server = client.get_connection_info().addr().to_string();
         Ok(Opened(Arc::new(Shared {
+            server: server.into(),
             client,
             pushes,
             on_push,
@@ -137,6 +141,10 @@ impl Opened {
 }
 
 impl Connection for Opened {
+    fn server(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.0.server))
+    }
+
     fn send(&self, command: Cmd) -> Reply<Value> {
         let opened = self.clone();
         let home = self.0.home();

@@ -48,11 +48,12 @@ impl Owner {
     pub(crate) fn failed(&self, source: RedisError) -> Error {
         let key = self.key.clone();
         if is_foreign(&source) {
-            Error::Foreign { key, source }
+            Error::Foreign { key, cause: source }
         } else {
             Error::Redis {
                 key: Some(key),
-                source,
+                server: self.link.server(),
+                cause: source,
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     ask::finish,
     connection::{Link, is_foreign, no_reply},
     engine::{Engine, engine},
+    error::Loss,
     hold::{Hold, Watched},
     lease::Due,
     line::{After, WAITER_LEASE, lines},
@@ -61,8 +62,8 @@ pub(crate) fn watch(hold: &Arc<Hold>) {
     }
 }
 
-/// Ends the watch: the holder gives the lock back. True: it was still good.
-pub(crate) fn unwatch(hold: &Hold) -> bool {
+/// Ends the watch: the holder gives the lock back. Returns why it had been lost before, if it had.
+pub(crate) fn unwatch(hold: &Hold) -> Option<Loss> {
     let mut watched = hold.watched();
     RENEWALS.forget(&mut watched, hold);
     watched.lease.give_back(Instant::now())
@@ -85,7 +86,7 @@ impl Renewals {
                 Due::Renewal(ttl) => work = Some((Arc::clone(hold), ttl)),
                 Due::Loss => {
                     drop(watched);
-                    tell_loss(engine, hold, "its lease has ended", false);
+                    tell_loss(engine, hold, false);
                     return work;
                 }
                 Due::Never => return work,
@@ -250,8 +251,8 @@ fn renewed(
             watched.lease.renewed(sent, ttl, Instant::now());
             None
         }
-        Ok(false) => Some("Redis no longer knows of it"),
-        Err(error) if is_foreign(error) => Some("somebody else's value has replaced it"),
+        Ok(false) => Some(Loss::Forgotten),
+        Err(error) if is_foreign(error) => Some(Loss::Replaced),
         Err(_) => {
             let mut watched = hold.watched();
             watched.lease.failed(Instant::now());
@@ -259,15 +260,15 @@ fn renewed(
         }
     };
     if let Some(why) = lost
-        && hold.watched().lease.gone()
+        && hold.watched().lease.gone(why)
     {
-        tell_loss(engine, hold, why, true);
+        tell_loss(engine, hold, true);
     }
 }
 
 /// First the holder, and those who were to hold after it; then whoever reads logs. On its own, since wakers and readers of
 /// logs are code of others. `gone`: Redis does not know of it any more, nor of those behind it.
-fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, why: &'static str, gone: bool) {
+fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
     let hold = Arc::clone(hold);
     engine.spawn(async move {
         hold.tell_loss();
@@ -277,6 +278,8 @@ fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, why: &'static str, gone:
             lines().lost(owner, gone, &mut after);
             finish(after);
         }
-        tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+        if let Some(why) = hold.loss() {
+            tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+        }
     });
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     ask::finish,
     engine::{Engine, engine},
-    error::Error,
+    error::{Error, Loss},
     hold::Hold,
     line::{After, Passed, lines},
     release::{give_up, release, see_through, withdraw_late},
@@ -30,11 +30,12 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
         return Ok(()); // somebody else here has it
     };
     let owner = &hold.owner;
-    let lost = || Error::Lost {
+    let lost = |why| Error::Lost {
         key: owner.key.clone(),
+        why,
     };
-    if !handed_in.was_good {
-        return Err(lost());
+    if let Some(why) = handed_in.loss {
+        return Err(lost(why));
     }
     let outcome = release(owner, &handed_in.with, Instant::now() + PATIENCE).await;
     match outcome {
@@ -47,7 +48,7 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
             if outcome.found || outcome.tries > 1 {
                 Ok(())
             } else {
-                Err(lost())
+                Err(lost(Loss::Forgotten))
             }
         }
         Err(error) => Err(owner.failed(error)),
@@ -67,21 +68,22 @@ struct HandIn {
     /// `None`: done, or passed on.
     hold: Option<Arc<Hold>>,
     with: With,
-    was_good: bool,
+    /// Why it had been lost before, if it had.
+    loss: Option<Loss>,
 }
 
 impl HandIn {
     fn new(engine: &'static Engine, hold: Arc<Hold>) -> Self {
-        let was_good = renewal::unwatch(&hold);
+        let loss = renewal::unwatch(&hold);
         let mut handed_in = HandIn {
             engine,
             hold: None,
             with: hold.given(),
-            was_good,
+            loss,
         };
         if hold.in_run {
             let mut after = After::default();
-            let passed = lines().pass_on(&hold.owner, was_good, &mut after);
+            let passed = lines().pass_on(&hold.owner, loss.is_none(), &mut after);
             finish(after);
             match passed {
                 Passed::On => {
