@@ -22,11 +22,10 @@ use crate::{
     engine::engine,
     error::Error,
     line::{After, HEARTBEAT, Leave, News, Passed, Turn, WAITER_LEASE, lines},
-    mode::Mode,
     owner::{Id, Owner},
     release::{release_in_turn, withdraw},
     run::Claim,
-    script::{self, With},
+    script::{self, Beat, With},
 };
 
 /// How long a question for a line may take: short enough for another one before the waiters' leases end.
@@ -289,7 +288,7 @@ async fn ask_for_line(mut asking: Asking) {
 struct Asking {
     owner: Arc<Owner>,
     /// Those whom the question under way is for.
-    batch: Vec<(Id, Mode)>,
+    batch: Vec<Beat>,
     /// Nobody was left to ask for.
     has_ended: bool,
 }

@@ -44,6 +44,8 @@ pub(crate) struct Waiting {
     pub(crate) as_of: u64,
     /// Those of the askers that have been let in, with their tokens.
     pub(crate) granted: Vec<(Id, u64)>,
+    /// Waiters that an earlier reply told of, and that Redis does not know any more.
+    pub(crate) unknown: Vec<Id>,
 }
 
 /// What [`release`] found and gave up.
@@ -85,16 +87,26 @@ pub(crate) fn acquire(
     )
 }
 
-/// Asks again for all that wait in one place. `owner` is any of them.
+/// A waiter in a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    pub(crate) id: Id,
+    pub(crate) mode: Mode,
+    /// No reply has told of it yet, so the heartbeat may create it.
+    pub(crate) is_new: bool,
+}
+
+/// The heartbeat of waiters of one lock. `owner` is any of them.
 pub(crate) fn wait(
     owner: &Arc<Owner>,
     waiter_lease: Duration,
-    waiters: Vec<(Id, Mode)>,
+    waiters: Vec<Beat>,
 ) -> Reply<Waiting> {
     let write = move |owner: &Owner, command: &mut Cmd| {
         command.arg(millis(waiter_lease)).arg(owner.front.channel());
-        for (id, mode) in &waiters {
-            command.arg(&id.text()[..]).arg(mode.letter());
+        for Beat { id, mode, is_new } in &waiters {
+            let mode = if *is_new { mode.letter() } else { "=" };
+            command.arg(&id.text()[..]).arg(mode);
         }
     };
     call(&WAIT, Arc::clone(owner), false, write, |reply| {
@@ -106,16 +118,21 @@ pub(crate) fn wait(
         };
         let (place, left, as_of) = (number()?, number()?, number()?);
         let mut granted = Vec::with_capacity(items.len() / 2);
+        let mut unknown = Vec::new();
         while let (Some(id), Some(token)) = (items.next(), items.next()) {
             let id = Id::parse(&String::from_redis_value(id)?);
             let id = id.ok_or_else(|| unexpected("wait"))?;
-            granted.push((id, u64::from_redis_value(token)?));
+            match i64::from_redis_value(token)? {
+                -1 => unknown.push(id),
+                token => granted.push((id, token.cast_unsigned())),
+            }
         }
         Ok(Waiting {
             place: u32::try_from(place).ok(),
             left: Duration::from_millis(left.cast_unsigned()),
             as_of: as_of.cast_unsigned(),
             granted,
+            unknown,
         })
     })
 }
