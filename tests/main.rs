@@ -13,6 +13,7 @@ mod engine;
 mod exec;
 mod failover;
 mod fairness;
+mod fencing;
 mod foreign;
 mod herd;
 mod late;
