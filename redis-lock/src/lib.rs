@@ -61,6 +61,7 @@
 pub mod __private;
 mod acquire;
 mod ask;
+mod cause;
 mod connection;
 mod engine;
 mod enter;
@@ -84,6 +85,7 @@ mod release;
 mod renewal;
 mod run;
 mod script;
+mod text;
 mod unlock;
 mod wakeup;
 

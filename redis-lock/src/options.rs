@@ -40,7 +40,7 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Options {
-    /// Everything is checked here and nothing is mended: who asks for nonsense hears of it.
+    /// Invalid options are errors and never corrected.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Error> {
         let invalid = |option, value: String, reason| {
             Err(Error::InvalidOptions {
@@ -80,7 +80,9 @@ impl Options {
         }
         let namespace = &*self.namespace;
         if namespace.is_empty() || namespace.len() > 128 {
-            return invalid("namespace", format!("{namespace:.32?}"), "1 to 128 bytes");
+            // An error must not carry a megabyte around.
+            let beginning: String = namespace.chars().take(32).collect();
+            return invalid("namespace", format!("{beginning:?}"), "1 to 128 bytes");
         }
         if namespace.contains(['{', '}', '#']) {
             return invalid(
