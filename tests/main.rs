@@ -26,6 +26,8 @@ mod names;
 mod nesting;
 mod processes;
 mod push;
+mod reader;
+mod reasons;
 mod renewal;
 mod run;
 mod run_loss;

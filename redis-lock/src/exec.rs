@@ -145,10 +145,7 @@ where
             }
             // The clock is asked at every poll, not only when the engine sends word: after this process stood
             // still, the body may be polled before the engine is.
-            let lost = guards.iter().find_map(|guard| {
-                let why = guard.loss()?;
-                Some((guard.key(), why))
-            });
+            let lost = guards.loss();
             let left = this.permits.iter().find(|permit| !permit.is_inside());
             let left = left.map(|permit| (permit.key(), Loss::LeftScope));
             if let Some((key, why)) = lost.or(left) {

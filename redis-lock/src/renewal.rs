@@ -260,14 +260,14 @@ fn renewed(
         }
     };
     if let Some(why) = lost
-        && hold.watched().lease.gone(why)
+        && hold.watched().lease.gone(why, Instant::now())
     {
         tell_loss(engine, hold, true);
     }
 }
 
-/// First the holder, and those who were to hold after it; then whoever reads logs. On its own, since wakers and readers of
-/// logs are code of others. `gone`: Redis does not know of it any more, nor of those behind it.
+/// First the holder, and those who were to hold after it; then the log. In a task of its own, since wakers are code of
+/// others. `gone`: Redis does not know of it any more, nor of those behind it.
 fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
     let hold = Arc::clone(hold);
     engine.spawn(async move {

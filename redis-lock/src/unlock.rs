@@ -48,7 +48,9 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
             if outcome.found || outcome.tries > 1 {
                 Ok(())
             } else {
-                Err(lost(Loss::Forgotten))
+                // It may also have ended while its release was on its way.
+                let ended = hold.watched().lease.ended(Instant::now());
+                Err(lost(ended.unwrap_or(Loss::Forgotten)))
             }
         }
         Err(error) => Err(owner.failed(error)),
