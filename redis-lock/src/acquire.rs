@@ -11,6 +11,7 @@ use std::{
 
 use redis::RedisResult;
 use tokio::time::sleep;
+use tracing::Level;
 
 use crate::{
     ask::{End, FAILED_PAUSE, LATEST_ARRIVAL, Waiter},
@@ -26,6 +27,7 @@ use crate::{
     owner::Owner,
     release::withdraw,
     renewal::watch,
+    report::report,
     run::Claim,
     script::{self, Acquired},
     unlock::give_back,
@@ -117,7 +119,10 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
             }
             // A link that broke is often back at the second try; so that one is always made.
             Err(error) if is_transient(&error) && !(last && failed_before) => {
-                tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
+                let owner = Arc::clone(&attempt.owner);
+                report(Level::DEBUG, move || {
+                    tracing::debug!(key = %owner.key, error = %owner.failed(error), "acquisition failed; trying again");
+                });
                 FAILED_PAUSE
             }
             Err(error) => return Err(attempt.owner.failed(error)),

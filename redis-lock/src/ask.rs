@@ -16,6 +16,7 @@ use std::{
 };
 
 use tokio::time::sleep;
+use tracing::Level;
 
 use crate::{
     connection::{did_nothing, is_transient, no_reply},
@@ -24,6 +25,7 @@ use crate::{
     line::{After, HEARTBEAT, Leave, News, Passed, Turn, WAITER_LEASE, lines},
     owner::{Id, Owner},
     release::{release_in_turn, withdraw},
+    report::report,
     run::Claim,
     script::{self, Beat, With},
 };
@@ -240,7 +242,9 @@ pub(crate) fn finish(after: After) {
     for (owner, run) in after.retire {
         engine.spawn(async move {
             if let Err(error) = release_in_turn(&owner, &With::Run(run), until).await {
-                tracing::debug!(key = %owner.key, %error, "lock not released; it ends with its ttl");
+                report(Level::DEBUG, move || {
+                    tracing::debug!(key = %owner.key, error = %owner.failed(error), "lock not released; it ends with its ttl");
+                });
             }
         });
     }
@@ -274,7 +278,10 @@ async fn ask_for_line(mut asking: Asking) {
                 failed = is_transient(&error);
                 let fatal = (!failed).then_some(&error);
                 lines().unanswered(owner, &batch, doubt, fatal, &mut after);
-                tracing::debug!(key = %owner.key, %error, "question of those who wait failed");
+                let owner = Arc::clone(owner);
+                report(Level::DEBUG, move || {
+                    tracing::debug!(key = %owner.key, error = %owner.failed(error), "heartbeat of the waiters failed");
+                });
             }
         }
         finish(after);

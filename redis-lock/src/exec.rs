@@ -11,12 +11,14 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use tracing::Level;
 
 use crate::{
     enter::Entered,
     error::{Error, Loss},
     guards::{Guards, UnlockAll},
     nesting::{Permit, Scope, poll_in},
+    report::report,
 };
 
 pin_project! {
@@ -167,8 +169,10 @@ where
             *this.unlock = None;
             if let Err(error) = unlocked {
                 // The caller is owed what the body has produced, not this.
-                let error: &(dyn std::error::Error + 'static) = &error;
-                tracing::warn!(error, "the lock was not given back as it should have been");
+                report(Level::WARN, move || {
+                    let error: &(dyn std::error::Error + 'static) = &error;
+                    tracing::warn!(error, "the lock was not given back as it should have been");
+                });
             }
         }
         let output = this.output.take();

@@ -26,10 +26,13 @@ use tokio::{
     sync::Notify,
     time::timeout,
 };
+use tracing::Level;
 
 use crate::{
+    cause::Cause,
     connection::{Connection, Reply, is_transient, no_reply},
     front::{Front, OnPush},
+    report::report,
 };
 
 /// How long a subscription may take.
@@ -81,7 +84,10 @@ impl Opened {
             Ok(manager) => (modern, protocol.supports_resp3(), manager),
             // An old server, or one that does not permit it.
             Err(error) if error.kind() == ErrorKind::RESP3NotSupported || is_refused(&error) => {
-                tracing::warn!(%error, "no RESP3, so no wake-ups: who waits for a lock will poll");
+                let error = Cause::of(&error);
+                report(Level::WARN, move || {
+                    tracing::warn!(%error, "no RESP3, so no wake-ups: who waits for a lock will poll");
+                });
                 let manager = connect(&client).await?;
                 (client, false, manager)
             }
@@ -345,7 +351,10 @@ async fn listen(gone: Gone, front: Arc<Front>, changed: Arc<Notify>, tried: Arc<
                 let transient = is_transient(&error);
                 if !transient && !said {
                     said = true;
-                    tracing::warn!(%error, channel = front.channel(), "no wake-ups: who waits for a lock polls");
+                    let (error, front) = (Cause::of(&error), Arc::clone(&front));
+                    report(Level::WARN, move || {
+                        tracing::warn!(%error, channel = front.channel(), "no wake-ups: who waits for a lock polls");
+                    });
                 }
                 tried.notify_one();
                 let pause = if transient {

@@ -20,12 +20,14 @@ use tokio::{
     task::{JoinHandle, unconstrained},
     time::timeout,
 };
+use tracing::Level;
 
 use crate::{
     connection::{Reply, handed_on, is_transient, no_reply},
     engine::Engine,
     line::{After, lines},
     owner::Owner,
+    report::report,
     script::{self, Acquired, Released, With},
 };
 
@@ -57,7 +59,10 @@ pub(crate) fn withdraw(
             }
         }
         if let Err(error) = release_in_turn(&owner, &With::Nothing, until).await {
-            tracing::debug!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
+            let owner = Arc::clone(&owner);
+            report(Level::DEBUG, move || {
+                tracing::debug!(key = %owner.key, error = %owner.failed(error), "an acquisition that was given up could not be taken back; what it may hold ends with its ttl");
+            });
         }
         if let Some(doubt) = doubt {
             withdraw_late(owner, doubt).await;
@@ -77,7 +82,9 @@ pub(crate) async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
         tokio::time::sleep(pause.min(left)).await;
         pause *= 2;
         if let Err(error) = release_in_turn(&owner, &With::Nothing, doubt).await {
-            tracing::debug!(key = %owner.key, %error, "a late command may have taken the lock; it ends with its ttl");
+            report(Level::DEBUG, move || {
+                tracing::debug!(key = %owner.key, error = %owner.failed(error), "a late command may have taken the lock; what it may hold ends with its ttl");
+            });
             return;
         }
     }
@@ -187,7 +194,10 @@ async fn release_by(
                 return Err(error);
             }
             Err(error) => {
-                tracing::debug!(key = %owner.key, %error, "release failed; trying again");
+                let owner = Arc::clone(owner);
+                report(Level::DEBUG, move || {
+                    tracing::debug!(key = %owner.key, error = %owner.failed(error), "release failed; trying again");
+                });
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

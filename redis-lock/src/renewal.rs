@@ -18,6 +18,7 @@ use std::{
 use once_cell::sync::Lazy;
 use redis::RedisResult;
 use tokio::{sync::Notify, time::timeout_at};
+use tracing::Level;
 
 use crate::{
     ask::finish,
@@ -28,6 +29,7 @@ use crate::{
     lease::Due,
     line::{After, WAITER_LEASE, lines},
     owner::Id,
+    report::report,
     run::Claim,
     script::{self, Renewal},
 };
@@ -223,9 +225,11 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
         failed.extend(reply.err().map(|error| (hold, error)));
     }
     send_out(engine, again);
-    // Last, since whoever reads logs may panic.
     for (hold, error) in failed {
-        tracing::debug!(key = %hold.owner.key, token = hold.token, %error, "renewal failed");
+        report(Level::DEBUG, move || {
+            let owner = &hold.owner;
+            tracing::debug!(key = %owner.key, token = hold.token, error = %owner.failed(error), "renewal failed; trying again until the lease has ended");
+        });
     }
 }
 
@@ -279,7 +283,10 @@ fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
             finish(after);
         }
         if let Some(why) = hold.loss() {
-            tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+            report(Level::WARN, move || {
+                let owner = &hold.owner;
+                tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+            });
         }
     });
 }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::Level;
+
 use crate::{
     ask::finish,
     engine::{Engine, engine},
@@ -15,6 +17,7 @@ use crate::{
     line::{After, Passed, lines},
     release::{give_up, release, see_through, withdraw_late},
     renewal,
+    report::report,
     script::With,
 };
 
@@ -114,7 +117,11 @@ impl Drop for HandIn {
         self.engine.spawn(async move {
             let owner = &hold.owner;
             if let Err(error) = see_through(given_up, owner, &with, until).await {
-                tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
+                let hold = Arc::clone(&hold);
+                report(Level::WARN, move || {
+                    let owner = &hold.owner;
+                    tracing::warn!(key = %owner.key, token = hold.token, error = %owner.failed(error), "lock not released; it ends with its ttl");
+                });
             }
             if let Some(doubt) = hold.doubt {
                 withdraw_late(Arc::clone(owner), doubt).await;
