@@ -22,6 +22,7 @@ mod litter;
 mod loss;
 mod many;
 mod memory;
+mod messages;
 mod names;
 mod nesting;
 mod processes;
