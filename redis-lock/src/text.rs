@@ -91,8 +91,10 @@ mod tests {
             prop_assert!(!Quoted(&text).to_string().contains(char::is_control));
         }
 
+        /// Least of all a text and what another one is shown as.
         #[test]
-        fn no_two_texts_look_alike(a in "[\\\\n\n\"'u{}1b\x1b]{0,6}", b in "[\\\\n\n\"'u{}1b\x1b]{0,6}") {
+        fn no_two_texts_look_alike(a in "[\\\\n\n\"'u{}1b\x1b]{0,6}") {
+            let b = Shown(&a).to_string();
             prop_assert_eq!(a == b, Shown(&a).to_string() == Shown(&b).to_string());
         }
     }
