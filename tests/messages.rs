@@ -216,7 +216,8 @@ fn a_key_is_escaped_in_every_error() {
     let engine = Error::Engine(io::Error::from_raw_os_error(11));
     assert_eq!(
         engine.to_string(),
-        "cannot start the background thread of redis-lock: operation would block"
+        "cannot start the background thread of redis-lock: Resource temporarily unavailable; \
+         check the limits of this process for threads and open files"
     );
     assert_is_told_once(&engine);
 }

@@ -130,15 +130,15 @@ async fn a_key_that_cannot_be_is_refused_before_anything_is_sent() {
     let shortened = "a".repeat(64);
     let just_too_long = "🔒".repeat(257);
     for (key, message) in [
-        ("", "invalid key ``: a key must not be empty".to_owned()),
+        ("", "invalid key \"\": a key must not be empty".to_owned()),
         (
             &too_long,
-            format!("invalid key `{shortened}…`: a key has at most 1024 bytes; hash long ones"),
+            format!("invalid key \"{shortened}…\": a key has at most 1024 bytes; hash long ones"),
         ),
         (
             &just_too_long,
             format!(
-                "invalid key `{}…`: a key has at most 1024 bytes; hash long ones",
+                "invalid key \"{}…\": a key has at most 1024 bytes; hash long ones",
                 "🔒".repeat(64)
             ),
         ),

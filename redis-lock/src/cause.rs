@@ -68,12 +68,21 @@ pub(crate) fn broken(error: &io::Error) -> String {
         // A text that was written for this error: by this crate, redis-rs, the resolver, or a library for TLS.
         _ if error.get_ref().is_some() => Shown(&text).to_string(),
         Kind::NotFound => "there is no such socket".to_owned(),
-        kind => match (kind.to_string(), text.split_once(" (os error ")) {
-            // The system's own words, for the kinds that have no name in Rust.
-            (name, Some((text, _))) if name == "uncategorized error" => Shown(text).to_string(),
-            (name, _) => name,
+        // Rust says "operation would block" also of a thread that cannot be started.
+        Kind::WouldBlock => without_number(&text),
+        kind => match kind.to_string() {
+            name if name == "uncategorized error" => without_number(&text),
+            name => name,
         },
     }
+}
+
+/// The system's own words.
+fn without_number(text: &str) -> String {
+    let text = text
+        .split_once(" (os error ")
+        .map_or(text, |(text, _)| text);
+    Shown(text).to_string()
 }
 
 /// What the server said: its code, and its text.

@@ -145,7 +145,10 @@ pub enum Error {
     },
 
     /// The background thread that renews and releases locks could not be started.
-    #[error("cannot start the background thread of redis-lock: {}", broken(.0))]
+    #[error(
+        "cannot start the background thread of redis-lock: {}; check the limits of this process for threads and open files",
+        broken(.0)
+    )]
     Engine(io::Error),
 }
 
