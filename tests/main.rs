@@ -25,6 +25,7 @@ mod memory;
 mod messages;
 mod names;
 mod nesting;
+mod outage;
 mod processes;
 mod push;
 mod reader;

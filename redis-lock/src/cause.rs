@@ -110,19 +110,6 @@ fn plain(error: &RedisError) -> String {
     Shown(without_arguments(&text)).to_string()
 }
 
-/// What to do about it, for causes that tell. Goes to the end of a message.
-pub(crate) fn advice(error: &RedisError) -> Option<&'static str> {
-    match error.code() {
-        Some("NOAUTH") => Some("put the password into the URL: redis://:password@host:port"),
-        Some("WRONGPASS") => Some("check user and password in the URL"),
-        Some("NOPERM") => Some("check the ACL of this user"),
-        _ if error.kind() == ErrorKind::AuthenticationFailed => {
-            Some("check user and password in the URL")
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +142,7 @@ mod tests {
             io::Error::from(io::ErrorKind::UnexpectedEof),
             "connection closed",
         );
-        unreachable(crate::connection::no_reply(), "no reply in time");
+        unreachable(crate::code::no_reply(), "no reply in time");
         let resolver = "failed to lookup address information: Name or service not known";
         unreachable(io::Error::other(resolver), resolver);
         let kind = ErrorKind::ClusterConnectionNotFound;

@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Instant};
 
 use crate::{
-    acquire::acquire,
+    acquire::acquire_checked,
     connection::Link,
     error::Error,
     guards::Guards,
     key::{Key, Names},
     nesting::{self, Frame, Permit, Scope},
-    options::{Options, Wait},
+    options::Options,
 };
 
 /// What a future has that runs under locks.
@@ -33,6 +33,7 @@ pub(crate) async fn enter(
     let mut permits = Vec::new();
     let mut guards = Vec::new();
     let started = Instant::now();
+    let limit = options.limit(started);
     for key in in_order(keys, &options)? {
         let options = options.rest(started);
         let names = Names::new(&options.namespace, &key);
@@ -42,7 +43,7 @@ pub(crate) async fn enter(
             permits.push(permit);
         } else {
             let mode = options.mode;
-            let guard = acquire(Arc::clone(&link), options, key).await?;
+            let guard = acquire_checked(Arc::clone(&link), options, key, limit).await?;
             frames.push(Frame::new(Arc::clone(guard.hold()), mode));
             guards.push(guard);
         }
@@ -62,8 +63,10 @@ pub(crate) async fn acquire_all(
 ) -> Result<Guards, Error> {
     let mut guards = Vec::with_capacity(keys.len());
     let started = Instant::now();
+    let limit = options.limit(started);
     for key in in_order(keys, &options)? {
-        guards.push(acquire(Arc::clone(&link), options.rest(started), key).await?);
+        let options = options.rest(started);
+        guards.push(acquire_checked(Arc::clone(&link), options, key, limit).await?);
     }
     Ok(Guards::new(guards))
 }
@@ -84,18 +87,4 @@ fn in_order(mut keys: Vec<Key>, options: &Options) -> Result<Vec<Key>, Error> {
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
-}
-
-impl Options {
-    /// As they are for whoever began to wait at `started`.
-    fn rest(&self, started: Instant) -> Self {
-        let wait = match self.wait {
-            Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
-            Wait::Forever => Wait::Forever,
-        };
-        Options {
-            wait,
-            ..self.clone()
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! What can go wrong, said so that the reader knows to which lock it happened and what to do.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
-    cause::{Cause, advice, broken},
+    cause::{Cause, broken},
+    code::advice,
     key::Key,
     mode::Mode,
     text::{Quoted, Shown},
@@ -129,6 +130,18 @@ pub enum Error {
         cause: redis::RedisError,
     },
 
+    /// [`Locker::connect`](crate::Locker::connect) cannot use what it was given: the text is no URL, the server cannot be
+    /// reached or does not let us in, or it is a server that cannot keep locks.
+    #[error("cannot connect to Redis{}: {problem}{}", at(server.as_deref()), because(cause.as_ref()))]
+    Connect {
+        /// Host and port of the server, or the path of its socket; `None` if the URL does not say.
+        server: Option<Arc<str>>,
+        /// What is wrong, and what to do.
+        problem: Cow<'static, str>,
+        /// The cause, where it is more than the problem, as redis-rs has it: raw text.
+        cause: Option<redis::RedisError>,
+    },
+
     /// Redis could not be reached, or refused.
     ///
     /// Whether the command was executed is not known. Nothing needs to be undone by hand: what may have
@@ -187,7 +200,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_redis(&self) -> bool {
-        matches!(self, Error::Redis { .. })
+        matches!(self, Error::Redis { .. } | Error::Connect { .. })
     }
 
     /// Whether the Locker has been shut down, so that it takes no new locks.
@@ -216,7 +229,10 @@ impl Error {
             | Error::InvalidOptions { key, .. }
             | Error::Foreign { key, .. } => Some(key),
             Error::Redis { key, .. } => key.as_ref(),
-            Error::NotInitialized | Error::AlreadyInitialized | Error::Engine(_) => None,
+            Error::NotInitialized
+            | Error::AlreadyInitialized
+            | Error::Connect { .. }
+            | Error::Engine(_) => None,
         }
     }
 }
@@ -257,8 +273,18 @@ pub enum Loss {
     LeftScope,
 }
 
+fn at(server: Option<&str>) -> String {
+    server.map_or_else(String::new, |server| format!(" at {}", Shown(server)))
+}
+
+fn because(cause: Option<&redis::RedisError>) -> String {
+    cause
+        .map(|cause| format!(" ({})", Cause::of(cause)))
+        .unwrap_or_default()
+}
+
 fn failed(key: Option<&Key>, server: Option<&str>, error: &redis::RedisError) -> String {
-    let server = server.map_or_else(String::new, |server| format!(" at {}", Shown(server)));
+    let server = at(server);
     let lock = key.map_or_else(String::new, |key| format!(" for lock {}", Quoted(key)));
     let advice = advice(error).map_or_else(String::new, |advice| format!("; {advice}"));
     match Cause::of(error) {

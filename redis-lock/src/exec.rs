@@ -170,8 +170,7 @@ where
             if let Err(error) = unlocked {
                 // The caller is owed what the body has produced, not this.
                 report(Level::WARN, move || {
-                    let error: &(dyn std::error::Error + 'static) = &error;
-                    tracing::warn!(error, "the lock was not given back as it should have been");
+                    tracing::warn!(%error, "the lock was not given back as it should have been");
                 });
             }
         }

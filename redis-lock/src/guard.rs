@@ -187,8 +187,8 @@ impl Guard {
     /// If others of this process are next, and were let in together with this one, the lock is passed to the first of them
     /// at once, without Redis.
     ///
-    /// A Redis that does not answer is waited for at most two seconds; the release then goes on in the
-    /// background.
+    /// A Redis that does not answer is waited for during one [`command_timeout`](crate::Locker::command_timeout) at most;
+    /// the release then goes on in the background, until Redis has heard it or the ttl is over.
     ///
     /// # Errors
     ///

@@ -14,6 +14,7 @@ pub(crate) struct Terms {
     pub(crate) ttl: Duration,
     pub(crate) auto_extend: bool,
     pub(crate) max_hold: Option<Duration>,
+    pub(crate) command_timeout: Duration,
 }
 
 impl Terms {
@@ -35,8 +36,7 @@ impl Terms {
     /// How long to wait for the answer to one command. An answer that comes after the lease's end is of
     /// no use, and on a link that hangs there must be time to try again.
     pub(crate) fn patience(&self) -> Duration {
-        const LONGEST: Duration = Duration::from_secs(2);
-        (self.first_ttl() / 2).min(LONGEST)
+        (self.first_ttl() / 2).min(self.command_timeout)
     }
 }
 
@@ -265,6 +265,7 @@ mod tests {
         ttl: Duration::from_secs(9),
         auto_extend: true,
         max_hold: None,
+        command_timeout: Duration::from_secs(1),
     };
 
     fn secs(seconds: f64) -> Duration {

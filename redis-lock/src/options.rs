@@ -1,6 +1,9 @@
 //! What a Locker can be told, its defaults, and what makes no sense.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{error::Error, key::Key, mode::Mode};
 
@@ -31,12 +34,15 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) ttl: Duration,
     pub(crate) wait: Wait,
+    pub(crate) command_timeout: Duration,
     pub(crate) auto_extend: bool,
     pub(crate) max_hold: Option<Duration>,
     pub(crate) namespace: Arc<str>,
 }
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const SHORTEST_COMMAND: Duration = Duration::from_millis(10);
+const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Options {
@@ -73,6 +79,13 @@ impl Options {
                 "at most a year; use `Wait::Forever`",
             );
         }
+        if !(SHORTEST_COMMAND..=LONGEST_COMMAND).contains(&self.command_timeout) {
+            return invalid(
+                "command_timeout",
+                format!("{:?}", self.command_timeout),
+                "from 10 ms to a minute",
+            );
+        }
         if let Some(max_hold) = self.max_hold
             && !(SHORTEST_LEASE..=LONGEST).contains(&max_hold)
         {
@@ -93,6 +106,26 @@ impl Options {
         }
         Ok(())
     }
+
+    /// When a call that began at `started` has to end, whatever happens.
+    pub(crate) fn limit(&self, started: Instant) -> Option<Instant> {
+        match self.wait {
+            Wait::For(wait) => Some(started + wait + self.command_timeout),
+            Wait::Forever => None,
+        }
+    }
+
+    /// As they are for whoever began to wait at `started`.
+    pub(crate) fn rest(&self, started: Instant) -> Self {
+        let wait = match self.wait {
+            Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
+            Wait::Forever => Wait::Forever,
+        };
+        Options {
+            wait,
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Options {
@@ -101,6 +134,7 @@ impl Default for Options {
             mode: Mode::Write,
             ttl: Duration::from_secs(10),
             wait: Wait::For(Duration::from_secs(1)),
+            command_timeout: Duration::from_secs(1),
             auto_extend: true,
             max_hold: None,
             namespace: "lock".into(),

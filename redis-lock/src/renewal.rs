@@ -22,7 +22,8 @@ use tracing::Level;
 
 use crate::{
     ask::finish,
-    connection::{Link, is_foreign, no_reply},
+    code::{is_foreign, no_reply},
+    connection::Link,
     engine::{Engine, engine},
     error::Loss,
     hold::{Hold, Watched},
@@ -226,10 +227,10 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
     }
     send_out(engine, again);
     for (hold, error) in failed {
-        report(Level::DEBUG, move || {
-            let owner = &hold.owner;
-            tracing::debug!(key = %owner.key, token = hold.token, error = %owner.failed(error), "renewal failed; trying again until the lease has ended");
-        });
+        hold.owner.trouble(
+            error,
+            "renewal failed; trying again until the lease has ended",
+        );
     }
 }
 
@@ -283,9 +284,9 @@ fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
             finish(after);
         }
         if let Some(why) = hold.loss() {
+            let (key, mode, token) = (owner.key.clone(), owner.mode, hold.token);
             report(Level::WARN, move || {
-                let owner = &hold.owner;
-                tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+                tracing::warn!(%key, %mode, token, "lock lost: {why}");
             });
         }
     });

@@ -2,10 +2,7 @@
 //!
 //! In a run it is not given back but passed on, to the next of this process, until the last gives all of it back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use tracing::Level;
 
@@ -20,9 +17,6 @@ use crate::{
     report::report,
     script::With,
 };
-
-/// How long the caller of `unlock` waits at most for a Redis that does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Gives a hold back and says whether it had been good all the time.
 pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
@@ -40,12 +34,18 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
     if let Some(why) = handed_in.loss {
         return Err(lost(why));
     }
-    let outcome = release(owner, &handed_in.with, Instant::now() + PATIENCE).await;
+    let outcome = release(
+        engine,
+        owner,
+        &handed_in.with,
+        Instant::now() + owner.command_timeout,
+    )
+    .await;
     match outcome {
         Ok(outcome) => {
             handed_in.hold = None;
             if let Some(doubt) = hold.doubt {
-                engine.spawn(withdraw_late(Arc::clone(owner), doubt));
+                engine.spawn(withdraw_late(engine, Arc::clone(owner), doubt));
             }
             // After a failed try, one that finds nothing means that the first one was executed.
             if outcome.found || outcome.tries > 1 {
@@ -93,7 +93,7 @@ impl HandIn {
             match passed {
                 Passed::On => {
                     if let Some(doubt) = hold.doubt {
-                        engine.spawn(withdraw_late(Arc::clone(&hold.owner), doubt));
+                        engine.spawn(withdraw_late(engine, Arc::clone(&hold.owner), doubt));
                     }
                     return handed_in;
                 }
@@ -114,9 +114,10 @@ impl Drop for HandIn {
         // Later than this Redis has ended the lease by itself.
         let until = Instant::now() + hold.terms.ttl;
         let given_up = give_up(&hold.owner, &with);
-        self.engine.spawn(async move {
+        let engine = self.engine;
+        engine.spawn(async move {
             let owner = &hold.owner;
-            if let Err(error) = see_through(given_up, owner, &with, until).await {
+            if let Err(error) = see_through(engine, given_up, owner, &with, until).await {
                 let hold = Arc::clone(&hold);
                 report(Level::WARN, move || {
                     let owner = &hold.owner;
@@ -124,7 +125,7 @@ impl Drop for HandIn {
                 });
             }
             if let Some(doubt) = hold.doubt {
-                withdraw_late(Arc::clone(owner), doubt).await;
+                withdraw_late(engine, Arc::clone(owner), doubt).await;
             }
         });
     }
