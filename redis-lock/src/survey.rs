@@ -16,7 +16,7 @@ use tokio::{
 use tracing::Level;
 
 use crate::{
-    code::{is_transient, no_reply},
+    code::{Class, class, no_reply},
     engine::Engine,
     error::Error,
     pause::Pauses,
@@ -60,7 +60,7 @@ pub(crate) async fn survey(
                 }
                 // A server that loads its data, or has too many clients, is there in a moment. A port that refuses is
                 // reported at once: the address may be wrong.
-                Err(error) if is_transient(&error) && error.code().is_some() => {
+                Err(error) if class(&error) == Class::NotNow && error.code().is_some() => {
                     latest = Some(error);
                     engine.sleep(pauses.next()).await;
                 }
@@ -155,8 +155,7 @@ struct Answers {
     /// Host and port of a replica's master.
     master: Option<String>,
     policy: Option<String>,
-    /// Why TIME is not to be had.
-    no_time: Option<RedisError>,
+    may_not_tell_time: bool,
 }
 
 async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
@@ -199,8 +198,15 @@ async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
             .find_map(|line| line.strip_prefix("maxmemory_policy:"));
         answers.policy = policy.map(str::to_owned);
     }
-    answers.no_time = next().err();
-    Ok(answers)
+    match next() {
+        Ok(_) => Ok(answers),
+        Err(error) if error.code() == Some("NOPERM") => {
+            answers.may_not_tell_time = true;
+            Ok(answers)
+        }
+        // In RESP2 a connection without a password is made, and refused everything.
+        Err(error) => Err(error),
+    }
 }
 
 /// Why a server that can be reached is of no use.
@@ -229,12 +235,10 @@ fn problem_of_server(answers: &Answers) -> Option<Problem> {
             format!("it is a replica, which cannot lock; connect to its master{master}").into(),
         );
     }
-    match &answers.no_time {
-        Some(error) if error.code() == Some("NOPERM") => Some(
-            "this user may not run TIME, which every lock needs; the README lists what the user needs".into(),
-        ),
-        _ => None,
-    }
+    answers.may_not_tell_time.then(|| {
+        "this user may not run TIME, which every lock needs; the README lists what the user needs"
+            .into()
+    })
 }
 
 /// Why a server cannot be reached, or does not let us in.
