@@ -20,7 +20,7 @@ async fn says(url: &str, words: &[&str]) {
     let text = error.to_string();
     println!("{text}");
     assert!(
-        matches!(error, Error::Connect { .. }) && error.is_redis(),
+        matches!(error, Error::Unusable { .. }) && error.is_redis(),
         "{text}"
     );
     for word in words {

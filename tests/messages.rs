@@ -30,7 +30,7 @@ async fn a_server_that_cannot_be_reached_is_named_with_the_cause() {
     let behind = connect(&proxy.url()).await.ttl(TTL);
     server.kill();
     let refused = format!(
-        "cannot connect to Redis at 127.0.0.1:{at}: nothing listens there; look at the address, \
+        "cannot use Redis at 127.0.0.1:{at}: nothing listens there; look at the address, \
          and whether the server runs (connection refused)"
     );
     assert_says(&Locker::connect(server.url()).await.unwrap_err(), &refused);
@@ -51,11 +51,11 @@ async fn a_server_that_cannot_be_reached_is_named_with_the_cause() {
 
     let error = Locker::connect("redis://no-such-host.invalid").await;
     let text = error.unwrap_err().to_string();
-    let start = "cannot connect to Redis at no-such-host.invalid:6379: this host has no address";
+    let start = "cannot use Redis at no-such-host.invalid:6379: this host has no address";
     assert!(text.starts_with(start), "{text}");
     let error = Locker::connect("redis+unix:///no/such/socket").await;
     let text = error.unwrap_err().to_string();
-    let start = "cannot connect to Redis at /no/such/socket: nothing listens there";
+    let start = "cannot use Redis at /no/such/socket: nothing listens there";
     assert!(text.starts_with(start), "{text}");
 }
 

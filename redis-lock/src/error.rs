@@ -130,10 +130,11 @@ pub enum Error {
         cause: redis::RedisError,
     },
 
-    /// [`Locker::connect`](crate::Locker::connect) cannot use what it was given: the text is no URL, the server cannot be
-    /// reached or does not let us in, or it is a server that cannot keep locks.
-    #[error("cannot connect to Redis{}: {problem}{}", at(server.as_deref()), because(cause.as_ref()))]
-    Connect {
+    /// What [`Locker::connect`](crate::Locker::connect) was given, or what [`Locker::check`](crate::Locker::check) has looked
+    /// at, cannot keep locks: the text is no URL, the server cannot be reached or does not let us in, it is of the wrong
+    /// kind, or its user lacks a permission.
+    #[error("cannot use Redis{}: {problem}{}", at(server.as_deref()), because(cause.as_ref()))]
+    Unusable {
         /// Host and port of the server, or the path of its socket; `None` if the URL does not say.
         server: Option<Arc<str>>,
         /// What is wrong, and what to do.
@@ -200,7 +201,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_redis(&self) -> bool {
-        matches!(self, Error::Redis { .. } | Error::Connect { .. })
+        matches!(self, Error::Redis { .. } | Error::Unusable { .. })
     }
 
     /// Whether the Locker has been shut down, so that it takes no new locks.
@@ -231,7 +232,7 @@ impl Error {
             Error::Redis { key, .. } => key.as_ref(),
             Error::NotInitialized
             | Error::AlreadyInitialized
-            | Error::Connect { .. }
+            | Error::Unusable { .. }
             | Error::Engine(_) => None,
         }
     }

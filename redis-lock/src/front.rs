@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::{PushInfo, PushKind, from_redis_value_ref};
+use tokio::sync::watch;
 
 /// What has come in. A push is a hint: it may be lost, and nothing depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Front {
     /// Empty: there are no pushes.
     channel: String,
     listening: Mutex<bool>,
+    /// How many messages have come in.
+    heard: watch::Sender<u64>,
     on_push: OnPush,
 }
 
@@ -43,6 +46,7 @@ impl Front {
         Front {
             channel,
             listening: Mutex::new(false),
+            heard: watch::Sender::new(0),
             on_push,
         }
     }
@@ -71,6 +75,11 @@ impl Front {
         }
     }
 
+    /// Counts the messages that come in from now on.
+    pub(crate) fn heard(&self) -> watch::Receiver<u64> {
+        self.heard.subscribe()
+    }
+
     /// Takes in whatever comes in on the connection; much of it may not be for us.
     pub(crate) fn pushed(self: &Arc<Self>, push: &PushInfo) {
         let is_ours = || {
@@ -81,6 +90,7 @@ impl Front {
             PushKind::Message if is_ours() => {
                 // Also a proof that somebody listens.
                 self.set_listening(true);
+                self.heard.send_modify(|count| *count += 1);
                 if let Some(Ok(text)) = push.data.get(1).map(from_redis_value_ref::<String>) {
                     (self.on_push)(self, Push::Granted(&text));
                 }

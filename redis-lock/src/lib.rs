@@ -27,6 +27,7 @@
 //! | hold several locks, without deadlock | [`Locker::lock_all`] |
 //! | skip the work if another instance is at it | [`Locker::try_lock`] |
 //! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
+//! | know at start-up that all of it works | [`Locker::check`] |
 //! | keep a late write out of your data | [`Guard::token`] |
 //! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
 //!
@@ -70,6 +71,7 @@ pub mod __private;
 mod acquire;
 mod ask;
 mod cause;
+mod check;
 mod code;
 mod connection;
 mod engine;
@@ -105,6 +107,7 @@ mod wakeup;
 /// The redis-rs that this crate was built with, so that its version need not be guessed.
 pub use redis;
 
+pub use check::Check;
 pub use error::{Error, Loss};
 pub use exec::LockExec;
 pub use guard::{Guard, Unlock};

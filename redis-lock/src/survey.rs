@@ -44,7 +44,7 @@ pub(crate) async fn survey(
     as_is: bool,
 ) -> Result<Client, Error> {
     let server: Arc<str> = client.get_connection_info().addr().to_string().into();
-    let fail = |problem: Problem, cause| Error::Connect {
+    let fail = |problem: Problem, cause| Error::Unusable {
         server: Some(Arc::clone(&server)),
         problem,
         cause,
