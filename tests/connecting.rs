@@ -13,9 +13,8 @@ use crate::stage::{SOON, ask};
 /// What it says: the server, what is wrong, what to do; and nothing twice.
 async fn says(url: &str, words: &[&str]) {
     let started = Instant::now();
-    let error = match Locker::connect(url).await {
-        Ok(_) => panic!("connected to {url}"),
-        Err(error) => error,
+    let Err(error) = Locker::connect(url).await else {
+        panic!("connected to {url}")
     };
     let text = error.to_string();
     println!("{text}");

@@ -28,6 +28,7 @@ mod messages;
 mod names;
 mod nesting;
 mod outage;
+mod permissions;
 mod processes;
 mod push;
 mod reader;

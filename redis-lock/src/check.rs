@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult};
 
 use crate::{
     code::{Class, class, no_reply},
@@ -80,14 +80,26 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
         owners: Vec::new(),
         round_trip: Duration::MAX,
     };
-    match probe.cycle().await {
-        Ok(wake_ups) => Ok(Check {
-            wake_ups,
-            round_trip: probe.round_trip,
-            maxmemory_policy: probe.policy().await,
-        }),
-        Err(error) => Err(probe.explain(error).await),
+    // Some commands are run only where a process has died.
+    let refused = probe.refused().await;
+    if !refused.is_empty() {
+        return Err(Error::Unusable {
+            server: probe.link.server(),
+            problem: format!(
+                "this user lacks permissions that a lock needs: {}; the README has the ACL of a user that has them all",
+                refused.join(", ")
+            )
+            .into(),
+            cause: None,
+        });
     }
+    let owner = probe.owner(Mode::Write);
+    let wake_ups = probe.cycle().await.map_err(|error| owner.failed(error))?;
+    Ok(Check {
+        wake_ups,
+        round_trip: probe.round_trip,
+        maxmemory_policy: probe.policy().await,
+    })
 }
 
 struct Probe {
@@ -205,58 +217,47 @@ impl Probe {
         Some(policy.to_owned())
     }
 
-    async fn explain(&mut self, error: RedisError) -> Error {
-        let refused = self.refused().await;
-        if refused.is_empty() || class(&error) == Class::NotNow {
-            return match self.owners.first() {
-                Some(owner) => owner.failed(error),
-                None => Error::Redis {
-                    key: Some(self.key.clone()),
-                    server: self.link.server(),
-                    cause: error,
-                },
-            };
-        }
-        let problem = format!(
-            "this user lacks permissions that a lock needs: {}; the README has the ACL of a user that has all of them",
-            refused.join(", ")
-        );
-        Error::Unusable {
-            server: self.link.server(),
-            problem: problem.into(),
-            cause: None,
-        }
-    }
-
     /// The commands that this user may not run on the names of a lock in this namespace, as an ACL names them.
     async fn refused(&mut self) -> Vec<String> {
-        let names = Names::new(&self.options.namespace, &self.key);
-        let mut refused = Vec::new();
-        for trial in TRIALS {
-            let mut command = redis::Cmd::new();
+        let mut names = Vec::new();
+        Names::new(&self.options.namespace, &self.key).each(|name| names.push(name.to_owned()));
+        let command = |trial: &str| {
+            let mut command = Cmd::new();
             for word in trial.split(' ') {
-                match ROLES.iter().position(|role| *role == word) {
-                    Some(index) => {
-                        let mut all = Vec::new();
-                        names.each(|name| all.push(name.to_owned()));
-                        command.arg(&all[index]);
-                    }
-                    None => {
-                        command.arg(word);
-                    }
-                }
+                let role = ROLES.iter().position(|role| *role == word);
+                command.arg(role.map_or(word, |role| &names[role]));
             }
-            let reply: Reply<Value> = self.link.send(command);
-            if let Err(error) = self.reply(reply).await
-                && class(&error) == Class::Permission
-            {
-                let name = trial.split(' ').next().unwrap_or_default().to_lowercase();
-                let text = error.detail().unwrap_or_default();
-                if text.contains("key") && !text.contains("command") {
-                    return vec![format!("the keys ~{}:*", Shown(&self.options.namespace))];
-                }
-                refused.push(format!("+{name}"));
+            command
+        };
+        let mut replies = Vec::new();
+        for trial in TRIALS {
+            let reply = self.link.send(command(trial));
+            replies.push((*trial, self.reply(reply).await));
+        }
+        // In one go: what the first one makes must go, also if this is dropped in between.
+        let mut pipeline = Pipeline::new();
+        pipeline.ignore_errors();
+        for trial in LAST_TRIALS {
+            pipeline.add_command(command(trial));
+        }
+        let last = self.link.send_all(pipeline);
+        if let Ok(last) = self.reply(last).await {
+            replies.extend(LAST_TRIALS.iter().copied().zip(last));
+        }
+        let mut refused = Vec::new();
+        for (trial, reply) in replies {
+            let Some(error) = reply
+                .err()
+                .filter(|error| class(error) == Class::Permission)
+            else {
+                continue;
+            };
+            let text = error.detail().unwrap_or_default();
+            if text.contains("key") && !text.contains("command") {
+                return vec![format!("the keys ~{}:*", Shown(&self.options.namespace))];
             }
+            let name = trial.split(' ').next().unwrap_or_default();
+            refused.push(format!("+{}", name.to_lowercase()));
         }
         refused
     }
@@ -264,7 +265,6 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        // Also what the trials have left.
         let until = Instant::now() + self.options.command_timeout;
         for owner in self.owners.drain(..) {
             withdraw(self.engine, owner, None, None, until);
@@ -283,7 +283,7 @@ fn expect(is_right: bool, what: &'static str) -> RedisResult<()> {
 /// The five names of a lock, as the trials call them.
 const ROLES: [&str; 5] = ["<gate>", "<holders>", "<queue>", "<waiters>", "<records>"];
 
-/// Each command that a script runs, in a form that changes nothing but what the last one deletes.
+/// Each command that a script runs, in a form that changes nothing. `PUBLISH` is not among them: a lock works without it.
 const TRIALS: &[&str] = &[
     "EVAL return(1) 0",
     "EVALSHA 0000000000000000000000000000000000000000 0",
@@ -304,8 +304,10 @@ const TRIALS: &[&str] = &[
     "HGET <records> probe",
     "HMGET <records> probe",
     "HDEL <records> probe",
-    "PUBLISH redis-lock:probe probe",
+];
+const LAST_TRIALS: &[&str] = &[
     "HSET <records> probe 1",
+    "PEXPIRE <records> 1000",
     "DEL <records>",
 ];
 
@@ -328,10 +330,9 @@ mod tests {
             .flat_map(|script| script.split("call('").skip(1))
         {
             let (name, _) = call.split_once('\'').expect("a name ends");
-            let has_trial = TRIALS
-                .iter()
-                .any(|trial| trial.split(' ').next() == Some(name));
-            assert!(has_trial, "{name}");
+            let mut trials = TRIALS.iter().chain(LAST_TRIALS);
+            let has_trial = trials.any(|trial| trial.split(' ').next() == Some(name));
+            assert!(has_trial || name == "PUBLISH", "{name}");
             count += 1;
         }
         assert!(count > 40, "{count} calls");

@@ -160,7 +160,7 @@ impl Locker {
     /// it back. For start-up, and for readiness probes: what only two processes that meet would find, such as a permission
     /// that is missing, it finds at once.
     ///
-    /// It sends about twenty commands, and each is waited for during one [`command_timeout`](Locker::command_timeout) at most.
+    /// It sends about forty commands, and each is waited for during one [`command_timeout`](Locker::command_timeout) at most.
     ///
     /// # Errors
     ///

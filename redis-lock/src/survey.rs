@@ -161,15 +161,12 @@ struct Answers {
 async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
     let mut pipe = redis::pipe();
     pipe.ignore_errors();
-    pipe.cmd("HELLO")
-        .cmd("ROLE")
-        .cmd("INFO")
-        .arg("memory")
-        .cmd("TIME");
+    pipe.cmd("HELLO").cmd("INFO").cmd("TIME");
     let replies: Vec<RedisResult<Value>> = pipe.query_async(&mut connection).await?;
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_else(|| Err(no_reply()));
     let mut answers = Answers::default();
+    // Either may be refused to this user.
     if let Ok(hello) = next()
         && let Ok(mut hello) = <HashMap<String, Value>>::from_redis_value(hello)
     {
@@ -177,26 +174,20 @@ async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
         answers.mode = word("mode");
         answers.is_replica = word("role").is_some_and(|role| role != "master");
     }
-    if let Ok(role) = next()
-        && let Ok(role) = <Vec<Value>>::from_redis_value(role)
-        && let [kind, host, port, ..] = &role[..]
-        && String::from_redis_value_ref(kind).is_ok_and(|kind| kind == "slave")
+    if let Ok(info) = next()
+        && let Ok(info) = String::from_redis_value(info)
     {
-        answers.is_replica = true;
-        let host = String::from_redis_value_ref(host);
-        let port = u16::from_redis_value_ref(port);
-        answers.master = host
-            .ok()
-            .zip(port.ok())
-            .map(|(host, port)| format!("{host}:{port}"));
-    }
-    if let Ok(memory) = next()
-        && let Ok(memory) = String::from_redis_value(memory)
-    {
-        let policy = memory
+        let info: HashMap<_, _> = info
             .lines()
-            .find_map(|line| line.strip_prefix("maxmemory_policy:"));
-        answers.policy = policy.map(str::to_owned);
+            .filter_map(|line| line.split_once(':'))
+            .collect();
+        let word = |name| info.get(name).map(|value| (*value).to_owned());
+        answers.mode = word("redis_mode").or(answers.mode);
+        answers.is_replica |= info.get("role").is_some_and(|role| *role == "slave");
+        answers.master = word("master_host")
+            .zip(word("master_port"))
+            .map(|(host, port)| format!("{host}:{port}"));
+        answers.policy = word("maxmemory_policy");
     }
     match next() {
         Ok(_) => Ok(answers),
