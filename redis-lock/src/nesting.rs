@@ -28,11 +28,12 @@ use crate::{
     options::Wait,
 };
 
-/// The locks that one future runs under.
+/// The locks that one future runs under, in the order in which they were asked for: one that was asked for twice is
+/// there twice.
 pub(crate) type Scope = Arc<[Frame]>;
 
-/// One of them.
-#[derive(Debug)]
+/// One of them. Clones are the same one.
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) hold: Arc<Hold>,
     /// How the future that runs in this frame may use the lock; the hold itself may be a writer's.

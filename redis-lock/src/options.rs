@@ -2,7 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{error::Error, key::Key, mode::Mode};
+use crate::{
+    bounds::{
+        LONGEST, LONGEST_NAMESPACE, MAX_HOLD_OUT_OF_BOUNDS, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH,
+        NOT_IN_NAMESPACE, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT, WAIT_TOO_LONG,
+    },
+    error::Error,
+    key::Key,
+    mode::Mode,
+};
 
 /// How long to queue for a lock.
 ///
@@ -36,9 +44,6 @@ pub(crate) struct Options {
     pub(crate) namespace: Arc<str>,
 }
 
-const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 impl Options {
     /// Everything is checked here and nothing is mended: who asks for nonsense hears of it.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Error> {
@@ -51,43 +56,27 @@ impl Options {
             })
         };
         if self.ttl < SHORTEST_LEASE {
-            return invalid(
-                "ttl",
-                format!("{:?}", self.ttl),
-                "at least 100 ms, since a renewal must fit in",
-            );
+            return invalid("ttl", format!("{:?}", self.ttl), TTL_TOO_SHORT);
         }
         if self.ttl > LONGEST {
-            return invalid(
-                "ttl",
-                format!("{:?}", self.ttl),
-                "at most a year: it is how long a dead holder blocks others",
-            );
+            return invalid("ttl", format!("{:?}", self.ttl), TTL_TOO_LONG);
         }
         if let Wait::For(wait) = self.wait
             && wait > LONGEST
         {
-            return invalid(
-                "wait",
-                format!("{wait:?}"),
-                "at most a year; use `Wait::Forever`",
-            );
+            return invalid("wait", format!("{wait:?}"), WAIT_TOO_LONG);
         }
         if let Some(max_hold) = self.max_hold
             && !(SHORTEST_LEASE..=LONGEST).contains(&max_hold)
         {
-            return invalid("max_hold", format!("{max_hold:?}"), "from 100 ms to a year");
+            return invalid("max_hold", format!("{max_hold:?}"), MAX_HOLD_OUT_OF_BOUNDS);
         }
         let namespace = &*self.namespace;
-        if namespace.is_empty() || namespace.len() > 128 {
-            return invalid("namespace", format!("{namespace:.32?}"), "1 to 128 bytes");
+        if namespace.is_empty() || namespace.len() > LONGEST_NAMESPACE {
+            return invalid("namespace", format!("{namespace:.32?}"), NAMESPACE_LENGTH);
         }
-        if namespace.contains(['{', '}', '#']) {
-            return invalid(
-                "namespace",
-                format!("{namespace:?}"),
-                "it must not contain `{`, `}` or `#`",
-            );
+        if namespace.contains(NOT_IN_NAMESPACE) {
+            return invalid("namespace", format!("{namespace:?}"), NAMESPACE_CHARACTERS);
         }
         Ok(())
     }
