@@ -113,7 +113,7 @@ async fn a_closure_whose_lock_is_gone_is_stopped() {
         let _tell = Tell(&dropped);
         server.flush().await;
         lock.lost().await;
-        pending::<()>().await
+        pending::<()>().await;
     });
     let error = timeout(SOON, stopped).await.expect("the loss is noticed");
     let error = error.unwrap_err();

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Loss},
     guards::{Guards, UnlockAll},
     held::{Held, HeldAll},
-    nesting::{Permit, Scope, poll_in},
+    nesting::{Permit, Scope, held, held_all, poll_in},
 };
 
 /// Takes locks, runs a future while they are good, then gives them back.
@@ -88,13 +88,13 @@ struct Call<C, H> {
 
 impl<C: FnOnce(Held) -> F, F> Start<F> for Call<C, Held> {
     fn start(self, scope: &Scope) -> Pin<Box<F>> {
-        Box::pin((self.closure)(Held::of(scope)))
+        Box::pin((self.closure)(held(scope)))
     }
 }
 
 impl<C: FnOnce(HeldAll) -> F, F> Start<F> for Call<C, HeldAll> {
     fn start(self, scope: &Scope) -> Pin<Box<F>> {
-        Box::pin((self.closure)(HeldAll::of(scope)))
+        Box::pin((self.closure)(held_all(scope)))
     }
 }
 
@@ -171,7 +171,7 @@ impl<F: Future> Running<F> {
             guards,
         } = entered;
         Running {
-            body: poll_in(&scope, || start.start(&scope)),
+            body: start.start(&scope),
             scope,
             permits,
             lost: Some(Box::pin(guards.lost())),

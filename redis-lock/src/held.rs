@@ -7,7 +7,6 @@ use crate::{
     hold::{Hold, any_lost},
     key::Key,
     mode::Mode,
-    nesting::Scope,
 };
 
 /// The lock that an annotated function runs under, which `guard = name` binds, or the closure of a
@@ -27,9 +26,8 @@ use crate::{
 pub struct Held(Arc<Hold>);
 
 impl Held {
-    /// The first one, where there is but one.
-    pub(crate) fn of(scope: &Scope) -> Self {
-        Held(Arc::clone(&scope[0].hold))
+    pub(crate) fn new(hold: &Arc<Hold>) -> Self {
+        Held(Arc::clone(hold))
     }
 
     /// As [`Guard::key`](crate::Guard::key).
@@ -108,9 +106,8 @@ pub struct HeldAll {
 }
 
 impl HeldAll {
-    pub(crate) fn of(scope: &Scope) -> Self {
-        let frames = scope.iter().map(|frame| Held(Arc::clone(&frame.hold)));
-        let written: Arc<[Held]> = frames.collect();
+    pub(crate) fn new(written: impl Iterator<Item = Held>) -> Self {
+        let written: Arc<[Held]> = written.collect();
         let mut sorted: Vec<_> = (0..written.len()).collect();
         sorted.sort_by_key(|place| written[*place].key());
         sorted.dedup_by_key(|place| written[*place].key());

@@ -159,7 +159,7 @@ pub fn finish<R, F>(
 /// Outside of a body.
 #[must_use]
 pub fn held() -> Held {
-    Held::of(&scope())
+    nesting::held(&scope())
 }
 
 /// All of them.
@@ -169,7 +169,7 @@ pub fn held() -> Held {
 /// Outside of a body.
 #[must_use]
 pub fn held_all() -> HeldAll {
-    HeldAll::of(&scope())
+    nesting::held_all(&scope())
 }
 
 fn scope() -> Scope {

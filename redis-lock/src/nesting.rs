@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     connection::Link,
     error::Error,
+    held::{Held, HeldAll},
     hold::Hold,
     key::{Key, Names},
     mode::Mode,
@@ -103,6 +104,16 @@ pub(crate) fn outer(link: &Arc<Link>, names: &Names) -> Option<Outer> {
         let scope = Arc::clone(scope);
         Some(Outer { scope, index })
     })
+}
+
+/// The first of them, where there is but one.
+pub(crate) fn held(scope: &Scope) -> Held {
+    Held::new(&scope[0].hold)
+}
+
+/// All of them.
+pub(crate) fn held_all(scope: &Scope) -> HeldAll {
+    HeldAll::new(scope.iter().map(|frame| Held::new(&frame.hold)))
 }
 
 /// Looks through those of the task being polled, the innermost first.

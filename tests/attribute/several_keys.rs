@@ -92,8 +92,9 @@ async fn in_modes(a: u64, b: u64, c: u64, mode: Mode) -> Result<[Mode; 3], Error
 
 #[tokio::test]
 async fn each_has_its_own_mode_or_that_of_all() {
-    let (_server, locker) = start().await;
     use Mode::{Read, Write};
+
+    let (_server, locker) = start().await;
     for ((a, b, c, mode), modes) in [
         ((1, 2, 3, Read), [Read, Write, Read]),
         ((1, 2, 3, Write), [Read, Write, Write]),
