@@ -339,7 +339,9 @@ fn use_rebound(locked: &Locked, body: &TokenStream) -> TokenStream {
                 .iter()
                 .filter(|attr| is(attr, &["cfg", "cfg_attr"]));
             let site = Span::mixed_site();
-            tokens.extend(quote_spanned!(site=> #(#conditions)* let _ = &#name;));
+            tokens.extend(quote_spanned! {site=>
+                #(#conditions)* #[allow(clippy::used_underscore_binding)] let _ = &#name;
+            });
         }
     }
     tokens.into_iter().collect()
@@ -583,8 +585,10 @@ mod tests {
                             {
                                 let __self = self;
                                 let a = a;
+                                #[allow(clippy::used_underscore_binding)]
                                 let _ = &a;
                                 let b = b;
+                                #[allow(clippy::used_underscore_binding)]
                                 let _ = &b;
                                 Ok(())
                             }

@@ -47,5 +47,9 @@ pub fn main() {
     drop(Drawer.by_place(1, String::new()));
     drop(Drawer.by_expression(1, Duration::ZERO));
     drop(Drawer.underscored(1));
-    drop(Drawer.by_default(1, #[cfg(unix)] Vec::new()));
+    drop(Drawer.by_default(
+        1,
+        #[cfg(unix)]
+        Vec::new(),
+    ));
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use redis_lock::{redis_lock, Error};
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type BoxFuture<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
 
 trait Service<Request> {
     type Future;

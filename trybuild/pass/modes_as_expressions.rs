@@ -41,7 +41,14 @@ impl Shop {
 }
 
 pub fn main() {
-    let shop = Shop { mode: Mode::Read, namespace: "shop".to_owned() };
+    let shop = Shop {
+        mode: Mode::Read,
+        namespace: "shop".to_owned(),
+    };
     drop((of_an_argument(1, true), given(1, &Mode::Read), constant()));
-    drop((shop.ship(), shop.ship_for("a"), shop.ship_in_a_strange_place()));
+    drop((
+        shop.ship(),
+        shop.ship_for("a"),
+        shop.ship_in_a_strange_place(),
+    ));
 }

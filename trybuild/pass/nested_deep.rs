@@ -23,7 +23,7 @@ macro_rules! nested {
 
 nested!(f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 f16 f17 f18 f19);
 
-fn spawn(_: impl Future + Send + 'static) {}
+fn spawn(_: impl std::future::Future + Send + 'static) {}
 
 pub fn main() {
     spawn(f1(1));
