@@ -130,7 +130,7 @@ async fn a_connection_given_up() {
 #[tokio::test]
 async fn a_grant_that_nobody_heard_of() {
     let (server, proxy, locker) = scene().await;
-    for text in ["EVALSHA"; 3] {
+    for text in ["EVAL"; 3] {
         proxy.drop_next_reply(text);
         let acquisition = tokio::spawn(locker.write("x"));
         eventually(SOON, "it is granted", async || {
@@ -146,7 +146,7 @@ async fn a_grant_that_nobody_heard_of() {
 #[tokio::test]
 async fn a_grant_that_is_asked_for_again() {
     let (server, proxy, locker) = scene().await;
-    proxy.drop_next_reply("EVALSHA");
+    proxy.drop_next_reply("EVAL");
     let guard = timeout(SOON, locker.write("x")).await.unwrap().unwrap();
     assert_eq!(proxy.traps_left(), 0);
     guard.unlock().await.unwrap();
@@ -157,7 +157,7 @@ async fn a_grant_that_is_asked_for_again() {
 async fn a_release_whose_answer_is_lost() {
     let (server, proxy, locker) = scene().await;
     let guard = locker.write("x").await.unwrap();
-    proxy.drop_next_reply("EVALSHA");
+    proxy.drop_next_reply("EVAL");
     guard.unlock().await.expect("it was given back, if twice");
     assert_eq!(proxy.traps_left(), 0);
     nothing_is_left(&server).await;
@@ -171,7 +171,7 @@ async fn a_command_that_arrives_after_its_caller_has_left() {
     proxy.delay_replies(Duration::ZERO);
     let before = proxy.forwarded().len();
     // Longer than its answer is waited for.
-    proxy.delay_next_request("EVALSHA", Duration::from_millis(2500));
+    proxy.delay_next_request("EVAL", Duration::from_millis(2500));
     let acquisition = tokio::spawn(locker.write("x"));
     eventually(SOON, "it is under way", async || proxy.traps_left() == 0).await;
     acquisition.abort();
@@ -191,7 +191,7 @@ const VERY_LATE: Duration = Duration::from_secs(3);
 async fn a_command_that_arrives_after_the_lock_was_given_back() {
     for dropped in [false, true] {
         let (server, proxy, locker) = scene().await;
-        proxy.delay_next_request("EVALSHA", VERY_LATE);
+        proxy.delay_next_request("EVAL", VERY_LATE);
         let guard = locker.write("x").await.expect("the second command");
         if dropped {
             drop(guard);
@@ -216,7 +216,7 @@ async fn a_command_that_arrives_after_its_caller_was_told_of_others() {
         .write("x")
         .await
         .unwrap();
-    proxy.delay_next_request("EVALSHA", VERY_LATE);
+    proxy.delay_next_request("EVAL", VERY_LATE);
     let error = locker
         .wait(Duration::from_secs(1))
         .write("x")

@@ -151,7 +151,7 @@ async fn an_acquisition_that_is_under_way_when_its_runtime_ends() {
     // From here on the server knows the scripts.
     locker.write("x").await.unwrap().unlock().await.unwrap();
     let before = calls(&server).await;
-    proxy.delay_next_request("EVALSHA", Duration::from_millis(200));
+    proxy.delay_next_request("EVAL", Duration::from_millis(200));
     elsewhere(move |runtime| {
         let acquired = runtime.block_on(poll_times(1, locker.write("x")));
         assert!(acquired.is_none(), "it was under way");

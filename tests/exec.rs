@@ -82,7 +82,10 @@ async fn without_a_lock_the_body_does_not_run() {
 
     let body = async { Ok::<(), Box<dyn std::error::Error>>(()) };
     let error = locker.lock_exec("", body).await.unwrap_err();
-    assert_eq!(error.to_string(), "invalid key ``: a key must not be empty");
+    assert_eq!(
+        error.to_string(),
+        "invalid key \"\": a key must not be empty"
+    );
 }
 
 #[tokio::test]
@@ -314,7 +317,7 @@ async fn errors_become_whatever_the_caller_has() {
     let text = locker.lock_exec("", async { Ok::<(), Text>(()) }).await;
     assert_eq!(
         text.unwrap_err().0,
-        "invalid key ``: a key must not be empty"
+        "invalid key \"\": a key must not be empty"
     );
     let same = locker.lock_exec("", async { Ok::<(), Error>(()) }).await;
     assert_eq!(same.unwrap_err().key(), Some(&Key::from("")));

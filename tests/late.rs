@@ -12,11 +12,11 @@ use redis::aio::{
     MultiplexedConnection,
 };
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisFuture, Value};
-use redis_lock::{Locker, Wakeups};
-use redis_lock_tests::Server;
+use redis_lock::{Locker, Mode, Wakeups};
+use redis_lock_tests::{Server, eventually};
 use tokio::time::{sleep, timeout};
 
-use crate::stage::{LONG, all_in_line, enqueue, locker, nothing_is_left, soon};
+use crate::stage::{LONG, SOON, all_in_line, enqueue, locker, nothing_is_left, soon, waiters};
 
 /// A real connection that lets things happen to what goes over it.
 #[derive(Clone)]
@@ -222,5 +222,93 @@ async fn tokens_rise_though_one_of_a_run_is_heard_of_late() {
     }
     let tokens = tokens.lock().unwrap().clone();
     assert!(tokens.is_sorted(), "{tokens:?}");
+    nothing_is_left(&scene.server).await;
+}
+
+/// From here on the server knows the script of the heartbeat as well: the second waiter joins the queue with it.
+async fn first_heartbeat(scene: &Scene) {
+    let holder = scene.other.write("x").await.unwrap();
+    let first = enqueue(&scene.server, scene.waiting.write("x")).await;
+    let second = enqueue(&scene.server, scene.waiting.write("x")).await;
+    holder.unlock().await.unwrap();
+    for waiter in [first, second] {
+        soon(waiter).await.unwrap().unlock().await.unwrap();
+    }
+    nothing_is_left(&scene.server).await;
+}
+
+/// The command that was kept back.
+async fn kept(scene: &Scene) -> Cmd {
+    let mut command = None;
+    eventually(SOON, "a command is sent", async || {
+        command = scene.lossy.kept.lock().unwrap().take();
+        command.is_some()
+    })
+    .await;
+    command.unwrap()
+}
+
+/// The heartbeat and the waiter's own commands go over two connections.
+#[tokio::test]
+async fn a_heartbeat_that_is_overtaken_by_the_grant_and_the_release_leaves_the_lock_free() {
+    let scene = scene().await;
+    first_heartbeat(&scene).await;
+    for mode in [Mode::Write, Mode::Read] {
+        let holder = scene.other.write("x").await.unwrap();
+        let waiter = scene.waiting.clone().mode(mode).lock("x");
+        let waiter = enqueue(&scene.server, waiter).await;
+        scene.lossy.keeps.store(true, SeqCst);
+        let heartbeat = kept(&scene).await;
+        holder.unlock().await.unwrap();
+        soon(waiter).await.unwrap().unlock().await.unwrap();
+        let mut connection = scene.server.connection().await;
+        let _: Value = heartbeat.query_async(&mut connection).await.unwrap();
+        let guard = scene.other.try_write("x").await.unwrap();
+        let guard = guard.expect("the lock is held by none");
+        guard.unlock().await.unwrap();
+        nothing_is_left(&scene.server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_is_overtaken_by_the_end_of_the_wait_leaves_no_place() {
+    let scene = scene().await;
+    first_heartbeat(&scene).await;
+    let holder = scene.other.write("x").await.unwrap();
+    let waiter = enqueue(&scene.server, scene.waiting.write("x")).await;
+    scene.lossy.keeps.store(true, SeqCst);
+    let heartbeat = kept(&scene).await;
+    waiter.abort();
+    all_in_line(&scene.server, 0).await;
+    let mut connection = scene.server.connection().await;
+    let _: Value = heartbeat.query_async(&mut connection).await.unwrap();
+    assert_eq!(waiters(&scene.server).await, 0);
+    holder.unlock().await.unwrap();
+    nothing_is_left(&scene.server).await;
+}
+
+#[tokio::test]
+async fn waiters_that_redis_has_forgotten_queue_again_in_their_order() {
+    let scene = scene().await;
+    let holder = scene.other.write("x").await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for number in 0..5 {
+        let (waiting, order) = (scene.waiting.clone(), Arc::clone(&order));
+        let waiter = enqueue(&scene.server, async move {
+            let guard = waiting.write("x").await.unwrap();
+            order.lock().unwrap().push((number, guard.token()));
+            guard.unlock().await.unwrap();
+        });
+        tasks.push(waiter.await);
+    }
+    scene.server.flush().await;
+    for task in tasks {
+        soon(task).await;
+    }
+    let order = order.lock().unwrap().clone();
+    assert!(order.is_sorted() && order.len() == 5, "{order:?}");
+    assert!(order.iter().all(|(_, token)| *token > holder.token()));
+    assert!(holder.unlock().await.is_err_and(|error| error.is_lost()));
     nothing_is_left(&scene.server).await;
 }

@@ -75,31 +75,6 @@ async fn a_renewal_whose_answer_is_late() {
     guard.unlock().await.unwrap();
 }
 
-/// A lock that was lost without its holder's knowledge: what it writes comes with too small a token.
-#[tokio::test]
-async fn a_late_write_is_refused_by_its_token() {
-    let server = Server::start().await;
-    let mut row = 0;
-    // UPDATE … SET token = $1 WHERE token < $1
-    let mut update = |token: u64| {
-        let accepted = row < token;
-        row = row.max(token);
-        accepted
-    };
-    let key = unique_key();
-    let locker = connect(&server.url()).await.ttl(LONG);
-    let paused = locker.write(&key).await.unwrap();
-    delete_all(&server).await;
-    let successor = locker.write(&key).await.unwrap();
-    assert!(update(successor.token()));
-    assert!(!paused.is_lost(), "it does not know yet");
-    assert!(
-        !update(paused.token()),
-        "it has overwritten what its successor wrote"
-    );
-    successor.unlock().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_lock_that_somebody_else_took() {
     let server = Server::start().await;

@@ -130,15 +130,15 @@ async fn a_key_that_cannot_be_is_refused_before_anything_is_sent() {
     let shortened = "a".repeat(64);
     let just_too_long = "🔒".repeat(257);
     for (key, message) in [
-        ("", "invalid key ``: a key must not be empty".to_owned()),
+        ("", "invalid key \"\": a key must not be empty".to_owned()),
         (
             &too_long,
-            format!("invalid key `{shortened}…`: a key has at most 1024 bytes; hash long ones"),
+            format!("invalid key \"{shortened}…\": a key has at most 1024 bytes; hash long ones"),
         ),
         (
             &just_too_long,
             format!(
-                "invalid key `{}…`: a key has at most 1024 bytes; hash long ones",
+                "invalid key \"{}…\": a key has at most 1024 bytes; hash long ones",
                 "🔒".repeat(64)
             ),
         ),
@@ -174,43 +174,43 @@ async fn an_option_that_makes_no_sense_is_refused_before_anything_is_sent() {
     let refused: Vec<(Locker, &str)> = vec![
         (
             locker.clone().ttl(Duration::ZERO),
-            "invalid option ttl = 0ns for lock `x`: at least 100 ms, since a renewal must fit in",
+            "invalid option ttl = 0ns for lock \"x\": at least 100 ms, since a renewal must fit in",
         ),
         (
             locker.clone().ttl(Duration::from_micros(99_999)),
-            "invalid option ttl = 99.999ms for lock `x`: at least 100 ms, since a renewal must fit in",
+            "invalid option ttl = 99.999ms for lock \"x\": at least 100 ms, since a renewal must fit in",
         ),
         (
             locker.clone().ttl(YEARS),
-            "invalid option ttl = 34560000s for lock `x`: at most a year: it is how long a dead holder blocks others",
+            "invalid option ttl = 34560000s for lock \"x\": at most a year: it is how long a dead holder blocks others",
         ),
         (
             locker.clone().wait(YEARS),
-            "invalid option wait = 34560000s for lock `x`: at most a year; use `Wait::Forever`",
+            "invalid option wait = 34560000s for lock \"x\": at most a year; use `Wait::Forever`",
         ),
         (
             locker.clone().max_hold(Duration::ZERO),
-            "invalid option max_hold = 0ns for lock `x`: from 100 ms to a year",
+            "invalid option max_hold = 0ns for lock \"x\": from 100 ms to a year",
         ),
         (
             locker.clone().max_hold(YEARS),
-            "invalid option max_hold = 34560000s for lock `x`: from 100 ms to a year",
+            "invalid option max_hold = 34560000s for lock \"x\": from 100 ms to a year",
         ),
         (
             locker.clone().namespace(""),
-            "invalid option namespace = \"\" for lock `x`: 1 to 128 bytes",
+            "invalid option namespace = \"\" for lock \"x\": 1 to 128 bytes",
         ),
         (
             locker.clone().namespace("a{b"),
-            "invalid option namespace = \"a{b\" for lock `x`: it must not contain `{`, `}` or `#`",
+            "invalid option namespace = \"a{b\" for lock \"x\": it must not contain `{`, `}` or `#`",
         ),
         (
             locker.clone().namespace("}"),
-            "invalid option namespace = \"}\" for lock `x`: it must not contain `{`, `}` or `#`",
+            "invalid option namespace = \"}\" for lock \"x\": it must not contain `{`, `}` or `#`",
         ),
         (
             locker.clone().namespace("a#"),
-            "invalid option namespace = \"a#\" for lock `x`: it must not contain `{`, `}` or `#`",
+            "invalid option namespace = \"a#\" for lock \"x\": it must not contain `{`, `}` or `#`",
         ),
     ];
     for (locker, message) in refused {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis_lock::{Error, Locker, Mode, redis_lock, with_locker};
+use redis_lock::{Error, Locker, Loss, Mode, redis_lock, with_locker};
 use redis_lock_tests::{Server, unique_key};
 use tokio::sync::Barrier;
 
@@ -429,7 +429,12 @@ async fn what_is_carried_out_of_the_outer_body_is_stopped() {
         .await
         .expect("the lock");
     let outcome = carried.await.expect("no panic");
-    assert!(outcome.expect_err("it has no lock").is_lost());
+    let error = outcome.expect_err("it has no lock");
+    let why = Loss::LeftScope;
+    assert!(
+        matches!(error, Error::Lost { why: told, .. } if told == why),
+        "{error}"
+    );
     assert_eq!(went_on.load(SeqCst), 0);
 }
 

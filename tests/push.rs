@@ -113,10 +113,10 @@ async fn a_refusal_to_listen_is_said_once_and_who_waits_polls() {
     let server = Server::start().await;
     let deaf = user(&server, "deaf", &["allcommands", "resetchannels"]).await;
     let said = Said::default();
-    // The connection of this runtime subscribes in it, and so in this thread.
-    let _reader = tracing::subscriber::set_default(said.clone());
+    // Under `cargo test`, another test may have been the first to read there.
+    let reads = usize::from(tracing::subscriber::set_global_default(said.clone()).is_ok());
     let waiting = locker(&deaf).await;
-    assert_eq!(said.count(), 1);
+    eventually(SOON, "it is said", async || said.count() == 1).await;
     let holder = locker(&server.url()).await.write("x").await.unwrap();
     let waiter = enqueue(&server, waiting.write("x")).await;
     // With a new connection it tries again.
@@ -128,7 +128,7 @@ async fn a_refusal_to_listen_is_said_once_and_who_waits_polls() {
     })
     .await;
     polls(&server).await;
-    assert_eq!(said.count(), 1, "it is said again");
+    assert_eq!(said.count(), reads, "it is said again");
     holder.unlock().await.unwrap();
     soon(waiter).await.unwrap().unlock().await.unwrap();
     nothing_is_left(&server).await;
@@ -142,7 +142,7 @@ async fn without_the_protocol_that_pushes_who_waits_polls_and_it_is_said_once() 
     let holder = Locker::new(server.manager().await).ttl(LONG);
     let holder = holder.write("x").await.unwrap();
     let said = Said::default();
-    // It is said by the engine's thread. Under `cargo test`, another test may have been the first to read there.
+    // It is found out in the engine's thread. Under `cargo test`, another test may have been the first to read there.
     let reads = tracing::subscriber::set_global_default(said.clone()).is_ok();
     let waiting = locker(&server.url()).await;
     let waiter = enqueue(&server, waiting.write("x")).await;
@@ -150,7 +150,10 @@ async fn without_the_protocol_that_pushes_who_waits_polls_and_it_is_said_once() 
     assert_eq!(listeners(&server).await, 0);
     holder.unlock().await.unwrap();
     soon(waiter).await.unwrap().unlock().await.unwrap();
-    assert_eq!(said.count(), usize::from(reads));
+    eventually(SOON, "it is said", async || {
+        said.count() == usize::from(reads)
+    })
+    .await;
     nothing_is_left(&server).await;
 }
 
@@ -167,7 +170,8 @@ async fn a_subscription_that_is_not_answered_holds_up_nobody() {
     let other = locker(&server.url()).await;
     let holder = other.write("x").await.unwrap();
     // Once the link has been replaced.
-    let waiter = enqueue(&server, waiting.wait(LONG).write("x")).await;
+    let waiting = waiting.wait(LONG);
+    let waiter = enqueue(&server, waiting.write("x")).await;
     holder.unlock().await.unwrap();
     soon(waiter).await.unwrap().unlock().await.unwrap();
     // Once the link has been found to be dead there is another one, which is subscribed to.
@@ -396,7 +400,10 @@ async fn polls(server: &Server) {
 
 fn scripts(proxy: &Proxy) -> usize {
     let forwarded = proxy.forwarded();
-    forwarded.iter().filter(|name| *name == "EVALSHA").count()
+    forwarded
+        .iter()
+        .filter(|name| name.starts_with("EVAL"))
+        .count()
 }
 
 /// Waits until those who wait have been asked for: the next time is in a second.

@@ -93,7 +93,7 @@ async fn errors_shorter_than_the_lease_do_not_end_it() {
         renewed().await;
         // Renewed, but nobody hears of it, several times in a row.
         for _ in 0..round {
-            proxy.drop_next_reply("EVALSHA");
+            proxy.drop_next_reply("EVAL");
         }
         eventually(SOON, "the replies are lost", async || {
             proxy.traps_left() == 0

@@ -173,6 +173,29 @@ impl Lock {
         Ok((place, u64::from_redis_value_ref(left)?, granted))
     }
 
+    /// The heartbeat of waiters that an earlier reply told of: who is queued or holds, in the same order as `try_ask`,
+    /// and which of them are unknown.
+    async fn beat(&self, ids: &[&str]) -> (i64, Vec<String>) {
+        let lease = WAIT.to_string();
+        let mut args = vec![lease.as_str(), &self.channel];
+        for id in ids {
+            args.extend([*id, "="]);
+        }
+        let reply = self.eval(ASK, &args).await.unwrap();
+        let reply = <Vec<Value>>::from_redis_value(reply).unwrap();
+        let [place, _, _, rest @ ..] = &reply[..] else {
+            panic!("{reply:?}")
+        };
+        let mut unknown = Vec::new();
+        for pair in rest.chunks(2) {
+            if i64::from_redis_value_ref(&pair[1]).unwrap() == -1 {
+                unknown.push(String::from_redis_value_ref(&pair[0]).unwrap());
+            }
+        }
+        unknown.sort_unstable();
+        (i64::from_redis_value_ref(place).unwrap(), unknown)
+    }
+
     async fn ask_for(&self, waiters: &[(&str, Mode)]) -> (i64, u64, Vec<(String, u64)>) {
         self.try_ask(WAIT, waiters).await.unwrap()
     }

@@ -29,7 +29,7 @@ async fn who_waits_in_vain_is_told_so_after_that_time() {
         assert!(error.is_contended());
         assert_eq!(error.key(), Some(&"x".into()));
         let text = error.to_string();
-        assert!(text.starts_with(&format!("lock `x`: no {asked_for} lock within ")));
+        assert!(text.starts_with(&format!("lock \"x\": no {asked_for} lock within ")));
         let Error::Contended { key, mode, waited } = error else {
             panic!("{error}");
         };
@@ -104,13 +104,15 @@ async fn a_server_that_hangs_is_not_waited_for_for_long() {
     let given = Locker::new(patient_connection(&proxy).await)
         .ttl(LONG)
         .wait(WAIT);
-    for locker in [own, given] {
+    let at = proxy.url().replace("redis://", " at ");
+    for (locker, at) in [(own, at.as_str()), (given, "")] {
         locker.write("x").await.unwrap().unlock().await.unwrap();
         proxy.hang();
         let outcome = timeout(WAIT + SOON, locker.write("x")).await;
         let error = outcome.expect("it gives up").unwrap_err();
         assert!(error.is_redis(), "{error}");
-        assert_eq!(error.to_string(), "redis failed for lock `x`");
+        let text = format!("cannot reach Redis{at} for lock \"x\": no reply in time");
+        assert_eq!(error.to_string(), text);
         proxy.pass().await;
         nothing_is_left(&server).await;
     }

@@ -134,8 +134,10 @@ use crate::mistakes::Mistakes;
 /// # async fn execute(sql: &str, params: &[&u64]) {}
 /// #[redis_lock(key = "order:<id>", guard = lock)]
 /// async fn ship(id: u64) -> Result<(), Error> {
-///     // Who was paused until its lock was somebody else's cannot overwrite what that one wrote.
-///     execute("UPDATE orders SET shipped = true, token = $1 WHERE id = $2 AND token < $1", &[&lock.token(), &id]).await;
+///     // A holder that was paused until its lease had ended cannot overwrite what its successor wrote. All writes of
+///     // one hold carry the same token, hence `<=`.
+///     execute("UPDATE orders SET packed = true, token = $1 WHERE id = $2 AND token <= $1", &[&lock.token(), &id]).await;
+///     execute("UPDATE orders SET shipped = true, token = $1 WHERE id = $2 AND token <= $1", &[&lock.token(), &id]).await;
 ///     Ok(())
 /// }
 /// ```

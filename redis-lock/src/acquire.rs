@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::RedisResult;
-use tokio::time::sleep;
+use redis::{RedisError, RedisResult};
 
 use crate::{
-    ask::{End, FAILED_PAUSE, LATEST_ARRIVAL, Waiter},
-    connection::{Link, Reply, did_nothing, is_transient, no_reply},
+    ask::{End, FAILED_PAUSE, LATEST_ARRIVAL, LONGEST_FAILED_PAUSE, Waiter},
+    code::{Class, class, did_nothing, is_transient, no_reply},
+    connection::{Link, Reply},
     engine::{Engine, engine},
     error::Error,
     guard::Guard,
@@ -24,6 +24,7 @@ use crate::{
     line::{Turn, WAITER_LEASE},
     options::{Options, Wait},
     owner::Owner,
+    pause::Pauses,
     release::withdraw,
     renewal::watch,
     run::Claim,
@@ -31,17 +32,53 @@ use crate::{
     unlock::give_back,
 };
 
-/// Takes the lock as `options` say.
+/// How long a login that is refused is taken for one that will be granted in a moment, by an acquisition that has nothing
+/// yet.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Takes the lock as `options` say. The call ends within `wait` and one command's time limit, whatever happens.
 ///
 /// Cancel safe: dropped at any time, it leaves neither a hold nor a place in the queue behind.
 pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Result<Guard, Error> {
     key.check()?;
     options.check(&key)?;
+    let limit = options.limit(Instant::now());
+    acquire_checked(link, options, key, limit).await
+}
+
+/// As [`acquire`], for a key and options that have been checked, within a limit for several locks.
+pub(crate) async fn acquire_checked(
+    link: Arc<Link>,
+    options: Options,
+    key: Key,
+    limit: Option<Instant>,
+) -> Result<Guard, Error> {
     let engine = engine()?;
+    let owner = Arc::new(Owner::new(link, &options, key));
+    let mut failures = Failures::new();
+    let attempt = attempt(engine, Arc::clone(&owner), &options, &mut failures);
+    let Some(limit) = limit else {
+        return attempt.await;
+    };
+    let left = limit.saturating_duration_since(Instant::now());
+    match engine.timeout(left, attempt).await {
+        Some(result) => result,
+        // Dropped, it is withdrawn in the background.
+        None => Err(owner.failed(failures.latest.unwrap_or_else(no_reply))),
+    }
+}
+
+async fn attempt(
+    engine: &'static Engine,
+    owner: Arc<Owner>,
+    options: &Options,
+    failures: &mut Failures,
+) -> Result<Guard, Error> {
     let terms = Terms {
         ttl: options.ttl,
         auto_extend: options.auto_extend,
         max_hold: options.max_hold,
+        command_timeout: options.command_timeout,
     };
     let started = Instant::now();
     let end = match options.wait {
@@ -49,7 +86,6 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
         Wait::Forever => None,
     };
     let is_over = |at| end.is_some_and(|end| at >= end);
-    let owner = Arc::new(Owner::new(link, &options.namespace, key, options.mode));
     let mut waiter = (!is_over(started)).then(|| Waiter::new(&owner));
     let mut attempt = Attempt::new(engine, owner, terms);
     let mut failed_before = false;
@@ -72,6 +108,7 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
         }
         let answer = attempt.ask(!last).await;
         let fails = answer.is_err();
+        failures.note(sent, answer.as_ref().err());
         let pause = match answer {
             Ok(Acquired::Held { token }) => {
                 let owner = Arc::clone(&attempt.owner);
@@ -116,9 +153,13 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 return Err(Error::Contended { key, mode, waited });
             }
             // A link that broke is often back at the second try; so that one is always made.
-            Err(error) if is_transient(&error) && !(last && failed_before) => {
-                tracing::debug!(key = %attempt.owner.key, %error, "acquisition failed; trying again");
-                FAILED_PAUSE
+            Err(error)
+                if is_transient(&error) && !(last && failed_before) && !failures.are_hopeless() =>
+            {
+                attempt
+                    .owner
+                    .trouble(error, "acquisition failed; trying again");
+                failures.pauses.next()
             }
             Err(error) => return Err(attempt.owner.failed(error)),
         };
@@ -129,8 +170,47 @@ pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Resu
                 Some(left) if !last => pause.min(left),
                 _ => pause,
             };
-            sleep(pause).await;
+            engine.sleep(pause).await;
         }
+    }
+}
+
+/// The commands of one acquisition that failed one after another.
+struct Failures {
+    pauses: Pauses,
+    since: Option<Instant>,
+    latest: Option<RedisError>,
+}
+
+impl Failures {
+    fn new() -> Self {
+        Failures {
+            pauses: Pauses::new(FAILED_PAUSE, LONGEST_FAILED_PAUSE),
+            since: None,
+            latest: None,
+        }
+    }
+
+    /// A command that was sent at `sent` has had its answer, or will have none.
+    fn note(&mut self, sent: Instant, error: Option<&RedisError>) {
+        self.latest = error.cloned();
+        if error.is_some() {
+            self.since.get_or_insert(sent);
+        } else {
+            *self = Failures::new();
+        }
+    }
+
+    /// Whether the login has been refused for so long that the password must be wrong.
+    fn are_hopeless(&self) -> bool {
+        let is_login = self
+            .latest
+            .as_ref()
+            .is_some_and(|error| class(error) == Class::Login);
+        is_login
+            && self
+                .since
+                .is_some_and(|since| since.elapsed() >= LOGIN_PATIENCE)
     }
 }
 
@@ -168,7 +248,7 @@ impl Attempt {
         loop {
             // Whatever has been sent is the waiter's to see to.
             self.unsettled = false;
-            match waiter.turn(end).await {
+            match waiter.turn(self.engine, end).await {
                 End::Turn(turn, owner, doubt) => {
                     if let Some(guard) = self.takes(turn, owner, doubt) {
                         return Some(Ok(guard));

@@ -15,24 +15,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
-
 use crate::{
-    connection::{did_nothing, is_transient, no_reply},
-    engine::engine,
+    code::{did_nothing, is_transient, no_reply},
+    engine::{Engine, engine},
     error::Error,
     line::{After, HEARTBEAT, Leave, News, Passed, Turn, WAITER_LEASE, lines},
-    mode::Mode,
     owner::{Id, Owner},
+    pause::Pauses,
     release::{release_in_turn, withdraw},
     run::Claim,
-    script::{self, With},
+    script::{self, Beat, With},
 };
 
-/// How long a question for a line may take: short enough for another one before the waiters' leases end.
-const PATIENCE: Duration = Duration::from_millis(750);
+/// How long a heartbeat may take at most: short enough for another one before the waiters' leases end.
+const LONGEST_BEAT: Duration = Duration::from_millis(1500);
 const _: () = assert!(
-    2 * HEARTBEAT.as_millis() + PATIENCE.as_millis() < WAITER_LEASE.as_millis(),
+    HEARTBEAT.as_millis() + LONGEST_BEAT.as_millis() + LONGEST_FAILED_PAUSE.as_millis()
+        <= WAITER_LEASE.as_millis(),
     "a heartbeat may get lost"
 );
 
@@ -43,8 +42,9 @@ pub(crate) const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
 /// Pauses between asking, for the head of the line. They grow with the time waited.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// After a question that failed.
+/// After a command that failed: the first pause, and the longest.
 pub(crate) const FAILED_PAUSE: Duration = Duration::from_millis(25);
+pub(crate) const LONGEST_FAILED_PAUSE: Duration = Duration::from_millis(500);
 
 /// How the wait has ended.
 #[derive(Debug)]
@@ -127,10 +127,8 @@ impl Waiter {
     }
 
     /// Waits until it is its turn, or `end`.
-    ///
-    /// Must be awaited in a runtime of tokio.
-    pub(crate) async fn turn(&mut self, end: Option<Instant>) -> End {
-        let mut alarm = pin!(sleep(HEARTBEAT));
+    pub(crate) async fn turn(&mut self, engine: &Engine, end: Option<Instant>) -> End {
+        let mut alarm = pin!(engine.sleep(HEARTBEAT));
         poll_fn(|context| {
             loop {
                 let now = Instant::now();
@@ -145,9 +143,7 @@ impl Waiter {
                 if let Some(end) = end.filter(|end| *end > now) {
                     until = until.min(end);
                 }
-                // By how long from now, since a test's clock may stand still.
-                let pause = until.saturating_duration_since(now);
-                alarm.as_mut().reset(tokio::time::Instant::now() + pause);
+                alarm.as_mut().reset(until.max(now).into());
                 ready!(alarm.as_mut().poll(context));
             }
         })
@@ -165,7 +161,7 @@ impl Waiter {
                 self.until = until;
                 if let (Some(owner), Ok(engine)) = (ask, engine()) {
                     // Whoever asks must not depend on a runtime that may not be driven, or end.
-                    engine.spawn(ask_for_line(Asking::new(owner)));
+                    engine.spawn(ask_for_line(engine, Asking::new(owner)));
                 }
                 Poll::Pending
             }
@@ -240,8 +236,8 @@ pub(crate) fn finish(after: After) {
     let until = Instant::now() + WAITER_LEASE;
     for (owner, run) in after.retire {
         engine.spawn(async move {
-            if let Err(error) = release_in_turn(&owner, &With::Run(run), until).await {
-                tracing::debug!(key = %owner.key, %error, "lock not released; it ends with its ttl");
+            if let Err(error) = release_in_turn(engine, &owner, &With::Run(run), until).await {
+                owner.trouble(error, "lock not released; it ends with its ttl");
             }
         });
     }
@@ -251,7 +247,8 @@ pub(crate) fn finish(after: After) {
 }
 
 /// Asks for a line until nobody in it need be asked for.
-async fn ask_for_line(mut asking: Asking) {
+async fn ask_for_line(engine: &Engine, mut asking: Asking) {
+    let mut pauses = Pauses::new(FAILED_PAUSE, LONGEST_FAILED_PAUSE);
     loop {
         let sent = Instant::now();
         asking.batch = lines().next_batch(&asking.owner, sent);
@@ -261,7 +258,10 @@ async fn ask_for_line(mut asking: Asking) {
         }
         let owner = &asking.owner;
         let reply = script::wait(owner, WAITER_LEASE, asking.batch.clone());
-        let reply = owner.link.within(PATIENCE, reply).await;
+        let reply = owner
+            .link
+            .within(owner.command_timeout.min(LONGEST_BEAT), reply)
+            .await;
         let batch = mem::take(&mut asking.batch);
         let mut after = After::default();
         let mut failed = false;
@@ -275,12 +275,14 @@ async fn ask_for_line(mut asking: Asking) {
                 failed = is_transient(&error);
                 let fatal = (!failed).then_some(&error);
                 lines().unanswered(owner, &batch, doubt, fatal, &mut after);
-                tracing::debug!(key = %owner.key, %error, "question of those who wait failed");
+                owner.trouble(error, "heartbeat of the waiters failed; trying again");
             }
         }
         finish(after);
         if failed {
-            sleep(FAILED_PAUSE).await;
+            engine.sleep(pauses.next()).await;
+        } else {
+            pauses.reset();
         }
     }
 }
@@ -289,7 +291,7 @@ async fn ask_for_line(mut asking: Asking) {
 struct Asking {
     owner: Arc<Owner>,
     /// Those whom the question under way is for.
-    batch: Vec<(Id, Mode)>,
+    batch: Vec<Beat>,
     /// Nobody was left to ask for.
     has_ended: bool,
 }

@@ -1,4 +1,4 @@
-//! The connection to Redis, whatever kind it is. With `opened.rs` the only file that matches on what redis-rs returns.
+//! The connection to Redis, whatever kind it is. With `kept.rs` and `own.rs` the only file that matches on what redis-rs returns.
 //!
 //! 1. A [`Link`] hides the connection's type, so that nothing above is generic over it.
 //! 2. Every command has a time limit of ours: some connections of redis-rs have none. A link that lets one
@@ -7,22 +7,16 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    future::Future,
     pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
-    task::Poll,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, RedisResult, RetryMethod, ServerErrorKind, Value,
-    aio::ConnectionLike,
-};
+use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::front::Front;
+use crate::{code::no_reply, engine::engine, front::Front};
 
 /// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
@@ -35,8 +29,15 @@ const AT_A_TIME: usize = 100;
 pub(crate) struct Link {
     connection: Box<dyn Connection>,
     pub(crate) releases: Arc<Semaphore>,
-    /// A release has been answered, so the server knows the script, if it has not been replaced since.
-    pub(crate) has_released: AtomicBool,
+    known: Mutex<Known>,
+}
+
+/// The scripts that the server knows, by their hashes, since calls of them have been answered.
+#[derive(Default)]
+struct Known {
+    /// How often connections had been made then: another one may lead to another server, or to one that was restarted.
+    connections: u64,
+    scripts: Vec<&'static str>,
 }
 
 impl Link {
@@ -52,13 +53,41 @@ impl Link {
         Link {
             connection: Box::new(connection),
             releases: Arc::new(Semaphore::new(AT_A_TIME)),
-            has_released: AtomicBool::new(false),
+            known: Mutex::default(),
         }
     }
 
     /// Host and port, or the path of the socket; what can be said of a connection of the user's is nothing.
     pub(crate) fn server(&self) -> Option<Arc<str>> {
         self.connection.server()
+    }
+
+    /// Whether the server knows the script with this hash, as far as can be told from here.
+    pub(crate) fn knows(&self, script: &'static str) -> bool {
+        self.known().scripts.contains(&script)
+    }
+
+    /// A call of the script has been answered.
+    pub(crate) fn learns(&self, script: &'static str) {
+        let mut known = self.known();
+        if !known.scripts.contains(&script) {
+            known.scripts.push(script);
+        }
+    }
+
+    /// The server does not know the script any more.
+    pub(crate) fn forgets(&self, script: &'static str) {
+        self.known().scripts.retain(|known| *known != script);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        let connections = self.connection.made();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.connections != connections {
+            known.connections = connections;
+            known.scripts.clear();
+        }
+        known
     }
 
     pub(crate) fn send(&self, command: Cmd) -> Reply<Value> {
@@ -80,13 +109,31 @@ impl Link {
         self.connection.front()
     }
 
+    /// A reply that is to be awaited in the engine, though its command was sent in the runtime that this is called in.
+    /// What a user's connection returns may use timers of that runtime, so it stays in there, and ends with it.
+    pub(crate) fn hand_on<T: Send + 'static>(&self, reply: Reply<T>) -> Reply<T> {
+        if self.connection.is_ours() {
+            return reply;
+        }
+        let task = Handle::try_current().map(|runtime| runtime.spawn(reply));
+        Box::pin(async move {
+            match task {
+                Ok(task) => task.await.unwrap_or_else(|_| Err(no_reply())),
+                Err(_) => Err(no_reply()),
+            }
+        })
+    }
+
     /// Waits for a reply, but not for longer than `limit`. `None`: the link may be dead.
     pub(crate) async fn within<T>(
         &self,
         limit: Duration,
         reply: impl Future<Output = RedisResult<T>>,
     ) -> Option<RedisResult<T>> {
-        let reply = tokio::time::timeout(limit, reply).await.ok();
+        let reply = match engine() {
+            Ok(engine) => engine.timeout(limit, reply).await,
+            Err(_) => None,
+        };
         if reply.is_none() {
             self.connection.replace();
         }
@@ -110,6 +157,16 @@ pub(crate) trait Connection: Send + Sync {
     fn is_in(&self, runtime: &Handle) -> bool;
 
     fn front(&self) -> Arc<Front>;
+
+    /// How often it has connected so far, if it is known.
+    fn made(&self) -> u64 {
+        0
+    }
+
+    /// Whether its replies may be awaited anywhere.
+    fn is_ours(&self) -> bool {
+        false
+    }
 
     /// It may be stuck. Whoever made it may make a new one.
     fn replace(&self) {}
@@ -144,50 +201,4 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> 
     fn front(&self) -> Arc<Front> {
         Arc::clone(&self.front)
     }
-}
-
-/// Of a reply that is waited for elsewhere than where its command was sent: a connection of the user's may have set a
-/// timer there, and to poll one whose runtime has ended is a panic.
-pub(crate) fn handed_on<T: 'static>(mut reply: Reply<T>) -> Reply<T> {
-    Box::pin(poll_fn(move |context| {
-        let poll = catch_unwind(AssertUnwindSafe(|| reply.as_mut().poll(context)));
-        poll.unwrap_or_else(|_| Poll::Ready(Err(no_reply())))
-    }))
-}
-
-/// The error for a command that was not answered in time.
-pub(crate) fn no_reply() -> RedisError {
-    io::Error::new(io::ErrorKind::TimedOut, "no reply in time").into()
-}
-
-/// Whether the same command may succeed in a moment: the link broke, the server starts or fails over.
-pub(crate) fn is_transient(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::Parse => false,
-        _ if error.code() == Some("BUSY") => true,
-        _ => error.is_io_error() || !matches!(error.retry_method(), RetryMethod::NoRetry),
-    }
-}
-
-/// Whether the command certainly did nothing: it never left this process, or the server said no. (The
-/// scripts are refused as a whole, before they have written anything.)
-pub(crate) fn did_nothing(error: &RedisError) -> bool {
-    error.is_connection_refusal() || error.code().is_some()
-}
-
-/// Whether somebody else's value is at one of the lock's names. Our scripts say `FOREIGN`; Redis says
-/// `WRONGTYPE`, before version 7 inside of a longer text.
-pub(crate) fn is_foreign(error: &RedisError) -> bool {
-    let detail = error.detail().unwrap_or_default();
-    matches!(error.code(), Some("WRONGTYPE" | "FOREIGN")) || detail.contains("WRONGTYPE")
-}
-
-/// Whether the server does not know the script (any more).
-pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-}
-
-/// Whether commands that were to go out together concern different slots of a cluster. Nothing was sent.
-pub(crate) fn is_cross_slot(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::CrossSlot)
 }

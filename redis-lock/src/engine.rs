@@ -3,12 +3,20 @@
 //! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Leases are renewed in here, and
 //! locks given back that nobody waits for any more.
 
-use std::{future::Future, io, thread};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    task::Poll,
+    thread,
+    time::Duration,
+};
 
 use once_cell::sync::OnceCell;
 use tokio::{
-    runtime::{Builder, Handle},
+    runtime::{Builder, Handle, Id},
     task::JoinHandle,
+    time::Sleep,
 };
 
 use crate::error::Error;
@@ -41,5 +49,27 @@ impl Engine {
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
         self.runtime.spawn(task)
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.runtime.id()
+    }
+
+    /// As [`tokio::time::sleep`], by the engine's clock: it may be awaited anywhere, also in a runtime without timers and
+    /// outside of tokio, where tokio's own would panic.
+    pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
+        let _engine = self.runtime.enter();
+        tokio::time::sleep(duration)
+    }
+
+    /// Waits for a future, but not for longer than `limit`. As for where it may be awaited, see [`sleep`](Self::sleep).
+    pub(crate) async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        let mut sleep = pin!(self.sleep(limit));
+        let mut future = pin!(future);
+        poll_fn(|context| match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => sleep.as_mut().poll(context).map(|()| None),
+        })
+        .await
     }
 }

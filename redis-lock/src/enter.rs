@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    acquire::acquire,
+    acquire::acquire_checked,
     connection::Link,
     error::Error,
     guards::Guards,
     key::{Key, Names},
     mode::Mode,
     nesting::{self, Frame, Permit, Scope},
-    options::{Options, Wait},
+    options::Options,
     request::LockRequest,
 };
 
@@ -36,6 +36,7 @@ pub(crate) async fn enter(
     let mut permits = Vec::new();
     let mut guards = Vec::new();
     let started = Instant::now();
+    let limit = options.limit(started);
     for (key, mode) in locks {
         let options = options.rest(started, mode);
         let names = Names::new(&options.namespace, &key);
@@ -44,7 +45,7 @@ pub(crate) async fn enter(
             frames.push(frame);
             permits.push(permit);
         } else {
-            let guard = acquire(Arc::clone(&link), options, key).await?;
+            let guard = acquire_checked(Arc::clone(&link), options, key, limit).await?;
             frames.push(Frame::new(Arc::clone(guard.hold()), mode));
             guards.push(guard);
         }
@@ -65,8 +66,10 @@ pub(crate) async fn acquire_all(
     let InOrder { locks, places } = in_order(&requests, &options)?;
     let mut guards = Vec::with_capacity(locks.len());
     let started = Instant::now();
+    let limit = options.limit(started);
     for (key, mode) in locks {
-        guards.push(acquire(Arc::clone(&link), options.rest(started, mode), key).await?);
+        let options = options.rest(started, mode);
+        guards.push(acquire_checked(Arc::clone(&link), options, key, limit).await?);
     }
     Ok(Guards::new(guards).at_places(places))
 }
@@ -102,19 +105,4 @@ fn in_order(requests: &[LockRequest], options: &Options) -> Result<InOrder, Erro
     let place = |key: &Key| locks.partition_point(|(before, _)| before < key);
     let places = requests.iter().map(|request| place(&request.key)).collect();
     Ok(InOrder { locks, places })
-}
-
-impl Options {
-    /// What is left of them for a further lock, in that mode, after a wait that began at `started`.
-    fn rest(&self, started: Instant, mode: Mode) -> Self {
-        let wait = match self.wait {
-            Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
-            Wait::Forever => Wait::Forever,
-        };
-        Options {
-            mode,
-            wait,
-            ..self.clone()
-        }
-    }
 }

@@ -1,13 +1,24 @@
 //! What can go wrong, said so that the reader knows to which lock it happened and what to do.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
-use crate::{key::Key, mode::Mode};
+use crate::{
+    cause::{Cause, broken},
+    code::advice,
+    key::Key,
+    mode::Mode,
+    text::{Quoted, Shown},
+};
 
 /// An error of this crate.
 ///
 /// Match on the variants that you can do something about, and use the predicates for the rest: more
 /// variants may come.
+///
+/// The message names the lock, the server, the cause and what to do. Its cause is in the message, so
+/// [`source`](std::error::Error::source) is always `None`: no chain of errors tells it twice. `{:?}` is the message as
+/// well, since that is what a `main` prints that returns this error, and what `unwrap` prints. Foreign text in it (keys,
+/// what a server said) is escaped, and a password is never in it.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -18,12 +29,13 @@ use crate::{key::Key, mode::Mode};
 /// }
 /// # }
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Others held the lock, or stood in line before us, for the whole time that we were ready to wait.
     #[error(
-        "lock `{key}`: no {mode} lock within {waited:?}: others hold it or wait for it; try again later, or raise `wait`"
+        "lock {}: no {mode} lock within {waited:?}: others hold it or wait for it; try again later, or raise `wait`",
+        Quoted(key)
     )]
     Contended {
         /// The lock.
@@ -38,7 +50,10 @@ pub enum Error {
     ///
     /// Whatever ran under it may have run beside another holder from then on. A
     /// [fencing token](crate::Guard::token) keeps such work out of your data.
-    #[error("lock `{key}`: lost: {why}; what ran under it may have overlapped with another holder")]
+    #[error(
+        "lock {}: lost: {why}; what ran under it may have overlapped with another holder",
+        Quoted(key)
+    )]
     Lost {
         /// The lock.
         key: Key,
@@ -48,7 +63,10 @@ pub enum Error {
 
     /// The Locker has been shut down: it takes no new locks, and whoever waited for one is told
     /// so.
-    #[error("lock `{key}`: not taken, since this locker has been shut down")]
+    #[error(
+        "lock {}: not taken, since this locker has been shut down",
+        Quoted(key)
+    )]
     ShutDown {
         /// The lock.
         key: Key,
@@ -57,7 +75,8 @@ pub enum Error {
     /// A function under a write lock was called inside one under a read lock of the same key, in one task: it would
     /// wait for its own caller. Take the write lock outside.
     #[error(
-        "lock `{key}`: write inside of read: the same task reads under this lock, and would wait for itself; take the write lock outside"
+        "lock {}: write inside of read: the same task reads under this lock, and would wait for itself; take the write lock outside",
+        Quoted(key)
     )]
     WriteInsideRead {
         /// The lock.
@@ -82,7 +101,7 @@ pub enum Error {
     AlreadyInitialized,
 
     /// The key cannot name a lock.
-    #[error("invalid key `{key}`: {reason}")]
+    #[error("invalid key {}: {reason}", Quoted(key))]
     InvalidKey {
         /// The key, or its beginning if it is long.
         key: Key,
@@ -91,7 +110,7 @@ pub enum Error {
     },
 
     /// An option of the [`Locker`](crate::Locker) makes no sense.
-    #[error("invalid option {option} = {value} for lock `{key}`: {reason}")]
+    #[error("invalid option {option} = {value} for lock {}: {reason}", Quoted(key))]
     InvalidOptions {
         /// The lock that was asked for.
         key: Key,
@@ -105,33 +124,57 @@ pub enum Error {
 
     /// A name that this lock uses in Redis holds something that this crate did not write. Nothing was changed.
     #[error(
-        "lock `{key}`: one of its names in Redis holds a value that is not a lock's; remove that value, or choose another `namespace`"
+        "lock {}: one of its names in Redis holds a value that is not a lock's ({}); remove that value, or choose another `namespace`",
+        Quoted(key),
+        Cause::of(cause)
     )]
     Foreign {
         /// The lock.
         key: Key,
-        /// What Redis said.
+        /// What Redis said, as redis-rs has it: raw text.
         cause: redis::RedisError,
+    },
+
+    /// [`Locker::connect`](crate::Locker::connect) cannot use what it was given: the text is no URL, the server cannot be
+    /// reached or does not let us in, or it is a server that cannot keep locks.
+    #[error("cannot connect to Redis{}: {problem}{}", at(server.as_deref()), because(cause.as_ref()))]
+    Connect {
+        /// Host and port of the server, or the path of its socket; `None` if the URL does not say.
+        server: Option<Arc<str>>,
+        /// What is wrong, and what to do.
+        problem: Cow<'static, str>,
+        /// The cause, where it is more than the problem, as redis-rs has it: raw text.
+        cause: Option<redis::RedisError>,
     },
 
     /// Redis could not be reached, or refused.
     ///
     /// Whether the command was executed is not known. Nothing needs to be undone by hand: what may have
     /// been taken is given back in the background, and ends with its ttl at the latest.
-    #[error("Redis{} failed{}: {cause}", at(server.as_deref()), for_lock(key.as_ref()))]
+    #[error("{}", failed(key.as_ref(), server.as_deref(), cause))]
     Redis {
         /// The lock, if it was about one (not while connecting).
         key: Option<Key>,
         /// Host and port of the server, or the path of its socket. `None` for a connection of your own, which does not
         /// say.
         server: Option<Arc<str>>,
-        /// The cause. [`source`](std::error::Error::source) does not repeat it, since the message says it already.
+        /// The cause, as redis-rs has it: what a server said is raw text there.
         cause: redis::RedisError,
     },
 
     /// The background thread that renews and releases locks could not be started.
-    #[error("cannot start the background thread of redis-lock")]
-    Engine(#[source] io::Error),
+    #[error(
+        "cannot start the background thread of redis-lock: {}; check the limits of this process for threads and open files",
+        broken(.0)
+    )]
+    Engine(io::Error),
+}
+
+/// The message: see [`Error`].
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {
@@ -162,7 +205,17 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_redis(&self) -> bool {
-        matches!(self, Error::Redis { .. })
+        matches!(self, Error::Redis { .. } | Error::Connect { .. })
+    }
+
+    /// Whether the Locker has been shut down, so that it takes no new locks.
+    ///
+    /// ```
+    /// assert!(!redis_lock::Error::NotInitialized.is_shut_down());
+    /// ```
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self, Error::ShutDown { .. })
     }
 
     /// The key of the lock that it happened to, if it is about one.
@@ -181,7 +234,10 @@ impl Error {
             | Error::InvalidOptions { key, .. }
             | Error::Foreign { key, .. } => Some(key),
             Error::Redis { key, .. } => key.as_ref(),
-            Error::NotInitialized | Error::AlreadyInitialized | Error::Engine(_) => None,
+            Error::NotInitialized
+            | Error::AlreadyInitialized
+            | Error::Connect { .. }
+            | Error::Engine(_) => None,
         }
     }
 }
@@ -197,7 +253,7 @@ impl Error {
 #[non_exhaustive]
 pub enum Loss {
     /// No renewal was answered in time: Redis was out of reach, or refused, until the lease had ended.
-    #[error("Redis was out of reach until its lease had ended")]
+    #[error("Redis was out of reach, or refused to renew it, until its lease had ended")]
     Unreachable,
     /// This process stood still, so that no renewal was sent before the lease had ended.
     #[error("this process stood still until its lease had ended")]
@@ -223,12 +279,22 @@ pub enum Loss {
 }
 
 fn at(server: Option<&str>) -> String {
-    server
-        .map(|server| format!(" at {server}"))
+    server.map_or_else(String::new, |server| format!(" at {}", Shown(server)))
+}
+
+fn because(cause: Option<&redis::RedisError>) -> String {
+    cause
+        .map(|cause| format!(" ({})", Cause::of(cause)))
         .unwrap_or_default()
 }
 
-fn for_lock(key: Option<&Key>) -> String {
-    key.map(|key| format!(" for lock `{key}`"))
-        .unwrap_or_default()
+fn failed(key: Option<&Key>, server: Option<&str>, error: &redis::RedisError) -> String {
+    let server = at(server);
+    let lock = key.map_or_else(String::new, |key| format!(" for lock {}", Quoted(key)));
+    let advice = advice(error).map_or_else(String::new, |advice| format!("; {advice}"));
+    match Cause::of(error) {
+        Cause::Unreachable(why) => format!("cannot reach Redis{server}{lock}: {why}{advice}"),
+        Cause::Refused(said) => format!("Redis{server} refused a command{lock}: {said}{advice}"),
+        Cause::Other(why) => format!("cannot use Redis{server}{lock}: {why}{advice}"),
+    }
 }

@@ -19,12 +19,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use tracing::Level;
+
 use crate::{
     enter::Entered,
     error::{Error, Loss},
     guards::{Guards, UnlockAll},
     held::{Held, HeldAll},
     nesting::{Permit, Scope, held, held_all, poll_in},
+    report::report,
 };
 
 /// Takes locks, runs a future while they are good, then gives them back.
@@ -153,8 +156,9 @@ impl<F: Future, S: Start<F>> Future for Run<F, S> {
             && let Err(error) = ready!(Pin::new(unlock).poll(context))
         {
             // The caller is owed what the future has produced, not this.
-            let error: &(dyn std::error::Error + 'static) = &error;
-            tracing::warn!(error, "the lock was not given back as it should have been");
+            report(Level::WARN, move || {
+                tracing::warn!(%error, "the lock was not given back as it should have been");
+            });
         }
         match mem::replace(state, State::Over) {
             State::Unlocking { output, .. } => Poll::Ready(Ok(output)),
@@ -187,10 +191,7 @@ impl<F: Future> Running<F> {
         }
         // The clock is asked at every poll, not only when the engine sends word: after this process stood
         // still, the body may be polled before the engine is.
-        let lost = self.guards.iter().find_map(|guard| {
-            let why = guard.loss()?;
-            Some((guard.key(), why))
-        });
+        let lost = self.guards.loss();
         let left = self.permits.iter().find(|permit| !permit.is_inside());
         let left = left.map(|permit| (permit.key(), Loss::LeftScope));
         if let Some((key, why)) = lost.or(left) {

@@ -82,20 +82,27 @@ impl Guard {
 
     /// The fencing token: greater than that of every earlier grant of this key, to readers and writers alike.
     ///
-    /// Store it with what you write, and refuse writes with a smaller one: then a holder that was paused
-    /// until its lease had ended, and does not know yet, cannot overwrite what its successor wrote.
-    /// It is below 2<sup>53</sup>, so it fits a `BIGINT`, a double and JSON.
+    /// Store the token with each write, and refuse writes with a smaller token than the stored one. Then a holder that
+    /// was paused until its lease had ended, and does not know yet, cannot overwrite what its successor wrote.
+    ///
+    /// A token belongs to a hold, not to a write: all writes of one hold carry the same token, so the comparison is
+    /// `<=`. A function under the attribute that runs within an outer hold has the token of that hold. Readers that hold
+    /// a lock at the same time have different tokens, so let only writers write.
+    ///
+    /// A token is below 2<sup>53</sup>, so it fits a `BIGINT`, a double and JSON.
     ///
     /// ```no_run
     /// # async fn execute(sql: &str, params: &[&u64]) -> u64 { 1 }
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
     /// let guard = locker.write("order:42").await?;
     /// let token = guard.token();
-    /// let rows = execute(
-    ///     "UPDATE orders SET state = 'shipped', token = $1 WHERE id = 42 AND token < $1",
-    ///     &[&token],
-    /// ).await;
-    /// assert_eq!(rows, 1, "somebody with a later token was here");
+    /// for sql in [
+    ///     "UPDATE orders SET state = 'packed', token = $1 WHERE id = 42 AND token <= $1",
+    ///     "UPDATE orders SET state = 'shipped', token = $1 WHERE id = 42 AND token <= $1",
+    /// ] {
+    ///     let rows = execute(sql, &[&token]).await;
+    ///     assert_eq!(rows, 1, "a later holder has written: this hold was lost");
+    /// }
     /// # Ok(())
     /// # }
     /// ```
@@ -180,8 +187,8 @@ impl Guard {
     /// If others of this process are next, and were let in together with this one, the lock is passed to the first of them
     /// at once, without Redis.
     ///
-    /// A Redis that does not answer is waited for at most two seconds; the release then goes on in the
-    /// background.
+    /// A Redis that does not answer is waited for during one [`command_timeout`](crate::Locker::command_timeout) at most;
+    /// the release then goes on in the background, until Redis has heard it or the ttl is over.
     ///
     /// # Errors
     ///

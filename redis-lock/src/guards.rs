@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
-    error::Error,
+    error::{Error, Loss},
     guard::{Guard, Unlock},
     hold::any_lost,
+    key::Key,
 };
 
 /// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are
@@ -62,6 +63,21 @@ impl Guards {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.iter().any(Guard::is_lost)
+    }
+
+    /// The lock that has been lost, and why, if one has; of several the first in the order of their keys.
+    ///
+    /// ```no_run
+    /// # fn f(guards: &redis_lock::Guards) {
+    /// if let Some((key, why)) = guards.loss() {
+    ///     eprintln!("lock {key} was lost: {why}");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn loss(&self) -> Option<(&Key, Loss)> {
+        self.iter()
+            .find_map(|guard| Some((guard.key(), guard.loss()?)))
     }
 
     /// Done when one of them has been lost; never, if they are given back first. As [`Guard::lost`] otherwise.

@@ -134,6 +134,21 @@ impl HeldAll {
         self.iter().any(Held::is_lost)
     }
 
+    /// The lock that has been lost, and why, if one has; of several the first in the order of their keys.
+    ///
+    /// ```no_run
+    /// # fn f(locks: &redis_lock::HeldAll) {
+    /// if let Some((key, why)) = locks.loss() {
+    ///     eprintln!("lock {key} was lost: {why}");
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn loss(&self) -> Option<(&Key, Loss)> {
+        self.iter()
+            .find_map(|held| Some((held.key(), held.loss()?)))
+    }
+
     /// How long all of them are good without another renewal.
     #[must_use]
     pub fn valid_for(&self) -> Duration {

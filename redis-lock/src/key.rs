@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-use crate::error::Error;
+use crate::{error::Error, text::Shown};
 
 /// The name of a lock: any text of 1 to 1024 bytes.
 ///
@@ -22,6 +22,17 @@ pub struct Key(Arc<str>);
 impl Key {
     /// The longest key, in bytes.
     const LONGEST: usize = 1024;
+
+    /// The text as it was given. Shown to people it may forge a line of a log; [`Display`](fmt::Display) escapes.
+    ///
+    /// ```
+    /// let key = redis_lock::Key::from("order:\n42");
+    /// assert_eq!(key.as_str(), "order:\n42");
+    /// ```
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.0.is_empty() {
@@ -57,9 +68,18 @@ impl AsRef<str> for Key {
     }
 }
 
+/// For people and logs: what does not print is escaped, so that a key from a request cannot forge a line of a log. For the
+/// text itself use [`Key::as_str`].
+///
+/// ```
+/// use redis_lock::Key;
+///
+/// assert_eq!(Key::from("order:42").to_string(), "order:42");
+/// assert_eq!(Key::from("order:\n42").to_string(), r"order:\n42");
+/// ```
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&**self, f)
+        fmt::Display::fmt(&Shown(self), f)
     }
 }
 
@@ -156,6 +176,8 @@ impl Names {
 
     pub(crate) fn new(namespace: &str, key: &Key) -> Self {
         let role = ROLES[0];
+        // Not its `Display`, which is for people.
+        let key = key.as_str();
         let gate = if has_hash_tag(key) {
             format!("{namespace}:#{role}t:{key}")
         } else if key.starts_with('}') {

@@ -14,6 +14,7 @@ pub(crate) struct Terms {
     pub(crate) ttl: Duration,
     pub(crate) auto_extend: bool,
     pub(crate) max_hold: Option<Duration>,
+    pub(crate) command_timeout: Duration,
 }
 
 impl Terms {
@@ -35,8 +36,7 @@ impl Terms {
     /// How long to wait for the answer to one command. An answer that comes after the lease's end is of
     /// no use, and on a link that hangs there must be time to try again.
     pub(crate) fn patience(&self) -> Duration {
-        const LONGEST: Duration = Duration::from_secs(2);
-        (self.first_ttl() / 2).min(LONGEST)
+        (self.first_ttl() / 2).min(self.command_timeout)
     }
 }
 
@@ -56,7 +56,8 @@ pub(crate) struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
     At(Instant),
-    UnderWay,
+    /// Since then; by [`Terms::patience`] later it has failed.
+    UnderWay(Instant),
     /// The lease ends with its deadline, for this reason.
     Never(Loss),
 }
@@ -93,7 +94,7 @@ impl Lease {
             state: State::Held,
             deadline: deadline(sent, ttl, end),
             end,
-            renewal: Renewal::UnderWay,
+            renewal: Renewal::Never(terms.limit()),
             has_failed: false,
         };
         lease.plan(sent, ttl);
@@ -129,18 +130,30 @@ impl Lease {
     /// Why the lease is lost, if it is.
     pub(crate) fn loss(&self, now: Instant) -> Option<Loss> {
         match self.state {
-            State::Held => (now >= self.deadline).then(|| self.why_it_ends()),
+            State::Held => self.ended(now),
             State::Lost(why) => Some(why),
             State::Over => None,
         }
     }
 
-    fn why_it_ends(&self) -> Loss {
-        match self.renewal {
+    /// Why the lease ended with its deadline, if that has passed. Nothing that happens after the deadline changes the
+    /// reason, since the holder may have been told already.
+    pub(crate) fn ended(&self, now: Instant) -> Option<Loss> {
+        (now >= self.deadline).then(|| match self.renewal {
             Renewal::Never(why) => why,
             Renewal::At(_) if !self.has_failed => Loss::Paused,
-            Renewal::At(_) | Renewal::UnderWay => Loss::Unreachable,
-        }
+            Renewal::At(at) if self.is_overdue(at) => Loss::Paused,
+            Renewal::UnderWay(sent) if self.is_overdue(sent + self.terms.patience()) => {
+                Loss::Paused
+            }
+            Renewal::At(_) | Renewal::UnderWay(_) => Loss::Unreachable,
+        })
+    }
+
+    /// Whether this process stood still: what was to happen at `at`, long before the deadline, did not happen.
+    fn is_overdue(&self, at: Instant) -> bool {
+        const LONGEST_DELAY: Duration = Duration::from_secs(1);
+        at + (self.terms.ttl / 10).min(LONGEST_DELAY) < self.deadline
     }
 
     /// Lost or given back: there is nothing left to renew.
@@ -165,17 +178,17 @@ impl Lease {
         if self.state != State::Held {
             return Due::Never;
         }
-        if now >= self.deadline {
-            self.state = State::Lost(self.why_it_ends());
+        if let Some(why) = self.ended(now) {
+            self.state = State::Lost(why);
             return Due::Loss;
         }
         match self.renewal {
             Renewal::At(at) if at <= now => {
-                self.renewal = Renewal::UnderWay;
+                self.renewal = Renewal::UnderWay(now);
                 Due::Renewal(self.ttl_from(now))
             }
             Renewal::At(at) => Due::At(at.min(self.deadline)),
-            Renewal::UnderWay | Renewal::Never(_) => Due::At(self.deadline),
+            Renewal::UnderWay(_) | Renewal::Never(_) => Due::At(self.deadline),
         }
     }
 
@@ -194,15 +207,18 @@ impl Lease {
     /// A renewal has failed; whether it was executed is not known.
     pub(crate) fn failed(&mut self, now: Instant) {
         const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+        if now >= self.deadline {
+            return;
+        }
         self.renewal = Renewal::At(now + (self.terms.ttl / 10).min(LONGEST_PAUSE));
         self.has_failed = true;
     }
 
     /// The hold is lost, whatever the deadline says. True: the holder must be told.
-    pub(crate) fn gone(&mut self, why: Loss) -> bool {
+    pub(crate) fn gone(&mut self, why: Loss, now: Instant) -> bool {
         let news = self.state == State::Held;
         if news {
-            self.state = State::Lost(why);
+            self.state = State::Lost(self.ended(now).unwrap_or(why));
         }
         news
     }
@@ -249,6 +265,7 @@ mod tests {
         ttl: Duration::from_secs(9),
         auto_extend: true,
         max_hold: None,
+        command_timeout: Duration::from_secs(1),
     };
 
     fn secs(seconds: f64) -> Duration {
@@ -303,8 +320,9 @@ mod tests {
         let start = Instant::now();
         let mut lease = Lease::new(TERMS, start);
         assert_eq!(lease.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
-        assert!(lease.gone(Loss::Forgotten));
-        assert!(!lease.gone(Loss::Replaced), "told once");
+        let now = start + secs(3.1);
+        assert!(lease.gone(Loss::Forgotten, now));
+        assert!(!lease.gone(Loss::Replaced, now), "told once");
         lease.renewed(start + secs(3.0), TERMS.ttl, start + secs(3.1));
         assert!(lease.is_lost(start + secs(3.1)));
         assert_eq!(lease.valid_for(start + secs(3.1)), Duration::ZERO);
@@ -330,7 +348,7 @@ mod tests {
         assert_eq!(lease.give_back(start + secs(1.0)), None);
         assert!(!lease.is_lost(start + secs(100.0)));
         assert_eq!(lease.due(start + secs(100.0)), Due::Never);
-        assert!(!lease.gone(Loss::Forgotten));
+        assert!(!lease.gone(Loss::Forgotten, start + secs(100.0)));
     }
 
     #[test]
@@ -375,15 +393,42 @@ mod tests {
         let untouched = Lease::new(TERMS, start);
         assert_eq!(untouched.loss(end), Some(Loss::Paused));
 
-        let mut unanswered = Lease::new(TERMS, start);
-        assert_eq!(unanswered.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
+        let renewal_at = |seconds| {
+            let mut lease = Lease::new(TERMS, start);
+            assert_eq!(lease.due(start + secs(seconds)), Due::Renewal(TERMS.ttl));
+            lease
+        };
+        let unanswered = renewal_at(8.0);
         assert_eq!(unanswered.loss(end), Some(Loss::Unreachable));
+        // This process was to give up the answer at 5.
+        let stopped = renewal_at(3.0);
+        assert_eq!(stopped.loss(end), Some(Loss::Paused));
 
-        let mut failed = Lease::new(TERMS, start);
-        assert_eq!(failed.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
-        failed.failed(start + secs(4.0));
+        let mut failed = renewal_at(8.0);
+        failed.failed(start + secs(8.2));
         assert_eq!(failed.due(end), Due::Loss);
         assert_eq!(failed.loss(end), Some(Loss::Unreachable));
+        // This process was to try again at 4.9.
+        let mut stopped = renewal_at(3.0);
+        stopped.failed(start + secs(4.0));
+        assert_eq!(stopped.loss(end), Some(Loss::Paused));
+    }
+
+    /// The holder may have asked before the engine did.
+    #[test]
+    fn a_reason_that_was_told_stays_the_reason() {
+        let start = Instant::now();
+        let end = start + secs(9.0);
+        let mut lease = Lease::new(TERMS, start);
+        assert_eq!(lease.due(start + secs(3.0)), Due::Renewal(TERMS.ttl));
+        assert_eq!(lease.loss(end), Some(Loss::Paused));
+        lease.failed(end);
+        assert_eq!(lease.loss(end), Some(Loss::Paused));
+        lease.renewed(start + secs(3.0), TERMS.ttl, end);
+        assert_eq!(lease.loss(end), Some(Loss::Paused));
+        assert!(lease.gone(Loss::Forgotten, end), "the holder must be told");
+        assert_eq!(lease.loss(end), Some(Loss::Paused));
+        assert_eq!(lease.give_back(end), Some(Loss::Paused));
     }
 
     #[test]

@@ -50,6 +50,14 @@
 //! clock sleeps too, and it learns of the loss only at its next renewal. A failover of Redis may forget a lock that
 //! was just taken, since replication is asynchronous; its holder is told at its next renewal.
 //!
+//! # Logs
+//!
+//! What belongs to no caller is told to [`tracing`]: a lost lock and a failed release as warnings, single failures of
+//! renewals, releases and heartbeats as debug events. A thread of this crate emits these events, with the subscriber and in
+//! the span of the code that they come from. So a subscriber that blocks delays log lines and nothing else. If it falls
+//! behind by 1,000 events, more are dropped, and a warning says how many. A process that ends may lose the last lines. Keys
+//! and texts of servers are escaped.
+//!
 //! # Features
 //!
 //! - `macros` (default): the attribute.
@@ -64,6 +72,8 @@ pub mod __private;
 mod acquire;
 mod ask;
 mod bounds;
+mod cause;
+mod code;
 mod connection;
 mod engine;
 mod enter;
@@ -75,20 +85,25 @@ mod guard;
 mod guards;
 mod held;
 mod hold;
+mod kept;
 mod key;
 mod lease;
 mod line;
 mod locker;
 mod mode;
 mod nesting;
-mod opened;
 mod options;
+mod own;
 mod owner;
+mod pause;
 mod release;
 mod renewal;
+mod report;
 mod request;
 mod run;
 mod script;
+mod survey;
+mod text;
 mod unlock;
 mod wakeup;
 

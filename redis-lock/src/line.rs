@@ -27,7 +27,7 @@ use crate::{
     mode::Mode,
     owner::{Id, Owner},
     run::{Claim, Member, Run},
-    script::Waiting,
+    script::{Beat, Waiting},
 };
 
 /// How long a waiter that has died keeps its place. Short, since it blocks those behind it; long enough
@@ -71,6 +71,8 @@ struct Place {
     asked: Option<Instant>,
     /// No grant up to this token was in force any more when Redis gave that answer.
     as_of: u64,
+    /// A reply has told that Redis knows this id: no later heartbeat may create it again.
+    is_known: bool,
     /// Until when a question that was not answered may yet be executed.
     doubt: Option<Instant>,
     waker: Option<Waker>,
@@ -176,6 +178,7 @@ impl Lines {
             sent: None,
             asked: None,
             as_of: 0,
+            is_known: false,
             doubt: None,
             waker: None,
         };
@@ -208,6 +211,7 @@ impl Lines {
             return;
         };
         place.doubt = place.doubt.max(doubt);
+        place.is_known = true;
         if matches!(place.state, State::Moved(_)) {
             // Its question may have come after that id was given up.
             after.withdraw.push((Arc::clone(&place.owner), place.doubt));
@@ -392,7 +396,7 @@ impl Lines {
     }
 
     /// The next of a line to ask for; nobody: then nobody asks for it any more.
-    pub(crate) fn next_batch(&mut self, owner: &Owner, now: Instant) -> Vec<(Id, Mode)> {
+    pub(crate) fn next_batch(&mut self, owner: &Owner, now: Instant) -> Vec<Beat> {
         let Some(line) =
             lines_of(&mut self.of_fronts, owner).and_then(|of| of.get_mut(&owner.names))
         else {
@@ -417,7 +421,11 @@ impl Lines {
             } else if is_due {
                 place.state = State::Asked;
                 place.sent.get_or_insert(now);
-                batch.push((*id, place.owner.mode));
+                batch.push(Beat {
+                    id: *id,
+                    mode: place.owner.mode,
+                    is_new: !place.is_known,
+                });
                 if batch.len() == BATCH {
                     return batch;
                 }
@@ -439,18 +447,19 @@ impl Lines {
     pub(crate) fn answered(
         &mut self,
         owner: &Owner,
-        batch: &[(Id, Mode)],
+        batch: &[Beat],
         sent: Instant,
         answer: &Waiting,
         pause: impl FnOnce(Duration) -> Duration,
         after: &mut After,
     ) {
         let granted: HashMap<Id, u64> = answer.granted.iter().copied().collect();
-        for (id, _) in batch {
+        for Beat { id, .. } in batch {
             let Some(place) = self.places.get_mut(id) else {
                 continue;
             };
             place.asked = Some(sent);
+            place.is_known = true;
             place.as_of = answer.as_of;
             place.sent = None;
             match place.state {
@@ -463,12 +472,15 @@ impl Lines {
             }
         }
         let mut writers = Vec::new();
-        for (id, mode) in batch {
+        for Beat { id, mode, .. } in batch {
             match granted.get(id) {
                 Some(token) if *mode == Mode::Write => writers.push((*id, *token)),
                 Some(token) => self.let_reader_in(*id, *token, after),
                 None => {}
             }
+        }
+        for id in &answer.unknown {
+            self.queue_anew(*id, after);
         }
         writers.sort_unstable_by_key(|(_, token)| *token);
         self.let_writers_in(owner, &writers, sent, after);
@@ -486,12 +498,12 @@ impl Lines {
     pub(crate) fn unanswered(
         &mut self,
         owner: &Owner,
-        batch: &[(Id, Mode)],
+        batch: &[Beat],
         doubt: Option<Instant>,
         error: Option<&RedisError>,
         after: &mut After,
     ) {
-        for (id, _) in batch {
+        for Beat { id, .. } in batch {
             let Some(place) = self.places.get_mut(id) else {
                 continue;
             };
@@ -727,6 +739,24 @@ impl Lines {
         if !matches!(place.state, State::Follows) {
             return;
         }
+        self.change_id(id, after);
+    }
+
+    /// Redis does not know a waiter any more: that waiter joins the queue again, under an id that no late command names.
+    fn queue_anew(&mut self, id: Id, after: &mut After) {
+        let Some(place) = self.places.get(&id) else {
+            return;
+        };
+        // Else a push has told of a grant meanwhile.
+        if matches!(place.state, State::Waits) {
+            self.change_id(id, after);
+        }
+    }
+
+    fn change_id(&mut self, id: Id, after: &mut After) {
+        let Some(place) = self.places.get_mut(&id) else {
+            return;
+        };
         let owner = Arc::new(place.owner.anew());
         let new = owner.id;
         let goes_on = Place {
@@ -735,6 +765,7 @@ impl Lines {
             sent: None,
             asked: None,
             as_of: 0,
+            is_known: false,
             doubt: None,
             waker: None,
             ..*place

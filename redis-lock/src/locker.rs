@@ -20,9 +20,10 @@ use crate::{
     held::{Held, HeldAll},
     key::Key,
     mode::Mode,
-    opened::Opened,
     options::{Options, Wait},
+    own::OwnConnections,
     request::LockRequest,
+    survey::survey,
     wakeup::{Wakeups, on_push},
 };
 
@@ -48,6 +49,7 @@ use crate::{
 /// | [`mode`](Locker::mode) | [`Mode::Write`] | exclusive is the safe choice |
 /// | [`ttl`](Locker::ttl) | 10 s | a dead holder blocks others this long; a holder survives outages and pauses up to it |
 /// | [`wait`](Locker::wait) | 1 s | a request should rather fail than hang |
+/// | [`command_timeout`](Locker::command_timeout) | 1 s | far above a round trip, and below what a caller would wait for |
 /// | [`auto_extend`](Locker::auto_extend) | true | work may take longer than the ttl |
 /// | [`max_hold`](Locker::max_hold) | none | only you know how long is too long |
 /// | [`namespace`](Locker::namespace) | `"lock"` | the prefix of every name in Redis |
@@ -134,19 +136,24 @@ impl Locker {
     /// # }
     /// ```
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
-        let failed = |server, cause| Error::Redis {
-            key: None,
-            server,
-            cause,
+        let url = url.as_ref();
+        let client = Client::open(url).map_err(|cause| Error::Connect {
+            server: None,
+            problem: "this is no Redis URL; write redis://host:port".into(),
+            cause: Some(cause),
+        })?;
+        let engine = engine()?;
+        let survey = survey(engine, client, url.contains("protocol="));
+        let surveyed = engine.spawn(survey).await;
+        let client = surveyed.map_err(|stopped| Error::Engine(stopped.into()))??;
+        let failed = |cause| Error::Connect {
+            server: Some(client.get_connection_info().addr().to_string().into()),
+            problem: "the connection failed".into(),
+            cause: Some(cause),
         };
-        let client = Client::open(url.as_ref()).map_err(|cause| failed(None, cause))?;
-        let server = client.get_connection_info().addr().to_string();
-        let as_is = url.as_ref().contains("protocol=");
-        let opened = engine()?.spawn(Opened::new(client, as_is, on_push)).await;
-        let opened = opened.map_err(|stopped| Error::Engine(stopped.into()))?;
-        let opened = opened.map_err(|cause| failed(Some(server.into()), cause))?;
-        opened.settle().await;
-        Ok(Self::over(Link::over(opened)))
+        let connections = OwnConnections::new(&client, engine, on_push).map_err(failed)?;
+        connections.settle().await.map_err(failed)?;
+        Ok(Self::over(Link::over(connections)))
     }
 
     fn over(link: Link) -> Self {
@@ -175,8 +182,7 @@ impl Locker {
     /// lost. Default 10 s; from 100 ms to a year.
     ///
     /// It is renewed after a third of it, so a lock may be held for much longer. A longer one means
-    /// fewer renewals and more tolerance, but a longer wait after a crash. A command is waited for during half of it, two seconds at
-    /// most: a round trip must be quicker than that.
+    /// fewer renewals and more tolerance, but a longer wait after a crash. A round trip must be quicker than half of it.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -193,7 +199,7 @@ impl Locker {
     /// How long to stand in line before [`Error::Contended`]: a [`Duration`] or [`Wait::Forever`]. Default 1 s.
     /// [`Duration::ZERO`] is one try.
     ///
-    /// While Redis does not answer, up to two commands of two seconds each come on top.
+    /// While Redis does not answer, one [`command_timeout`](Locker::command_timeout) comes on top.
     ///
     /// ```no_run
     /// # use redis_lock::Wait;
@@ -204,6 +210,27 @@ impl Locker {
     #[must_use]
     pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
         self.options.wait = wait.into();
+        self
+    }
+
+    /// How long one command may take, from when it is sent until its reply is there. Default 1 s; from 10 ms to a minute.
+    ///
+    /// A call that takes a lock ends within [`wait`](Locker::wait) and this time, and a call that gives one back within this
+    /// time, whatever happens to Redis or the link; what is still to be done then goes on in the background. So it must
+    /// be longer than the slowest round trip that is to work. If half of the [`ttl`](Locker::ttl) is shorter, a command that
+    /// takes or renews a lock is waited for only so long, so that it can be sent again before the lease has ended.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// // At most 700 ms, also while Redis stands still.
+    /// let patient = locker.wait(Duration::from_millis(500)).command_timeout(Duration::from_millis(200));
+    /// let guard = patient.lock("order:42").await?;
+    /// # guard.await }
+    /// ```
+    #[must_use]
+    pub fn command_timeout(mut self, command_timeout: Duration) -> Self {
+        self.options.command_timeout = command_timeout;
         self
     }
 

@@ -16,11 +16,11 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     task,
-    time::timeout,
 };
 
 use crate::{
     connection::Link,
+    engine::engine,
     error::Error,
     held::{Held, HeldAll},
     hold::Hold,
@@ -150,11 +150,14 @@ impl Outer {
         };
         let right = match wait {
             Wait::Forever => right.await,
-            Wait::For(limit) => timeout(limit, right).await.map_err(|_| Error::Contended {
-                key: key(),
-                mode,
-                waited: started.elapsed(),
-            })?,
+            Wait::For(limit) => {
+                let right = engine()?.timeout(limit, right).await;
+                right.ok_or_else(|| Error::Contended {
+                    key: key(),
+                    mode,
+                    waited: started.elapsed(),
+                })?
+            }
         };
         let frame = Frame::new(Arc::clone(&outer.hold), mode);
         Ok((frame, Permit { outer: self, right }))

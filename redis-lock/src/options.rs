@@ -1,11 +1,15 @@
 //! What a Locker can be told, its defaults, and what makes no sense.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     bounds::{
-        LONGEST, LONGEST_NAMESPACE, MAX_HOLD_OUT_OF_BOUNDS, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH,
-        NOT_IN_NAMESPACE, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT, WAIT_TOO_LONG,
+        COMMAND_TIMEOUT_OUT_OF_BOUNDS, LONGEST, LONGEST_COMMAND, LONGEST_NAMESPACE,
+        MAX_HOLD_OUT_OF_BOUNDS, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH, NOT_IN_NAMESPACE,
+        SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT, WAIT_TOO_LONG,
     },
     error::Error,
     key::Key,
@@ -39,13 +43,14 @@ pub(crate) struct Options {
     pub(crate) mode: Mode,
     pub(crate) ttl: Duration,
     pub(crate) wait: Wait,
+    pub(crate) command_timeout: Duration,
     pub(crate) auto_extend: bool,
     pub(crate) max_hold: Option<Duration>,
     pub(crate) namespace: Arc<str>,
 }
 
 impl Options {
-    /// Everything is checked here and nothing is mended: who asks for nonsense hears of it.
+    /// Invalid options are errors and never corrected.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Error> {
         let invalid = |option, value: String, reason| {
             Err(Error::InvalidOptions {
@@ -66,6 +71,13 @@ impl Options {
         {
             return invalid("wait", format!("{wait:?}"), WAIT_TOO_LONG);
         }
+        if !(SHORTEST_COMMAND..=LONGEST_COMMAND).contains(&self.command_timeout) {
+            return invalid(
+                "command_timeout",
+                format!("{:?}", self.command_timeout),
+                COMMAND_TIMEOUT_OUT_OF_BOUNDS,
+            );
+        }
         if let Some(max_hold) = self.max_hold
             && !(SHORTEST_LEASE..=LONGEST).contains(&max_hold)
         {
@@ -73,12 +85,35 @@ impl Options {
         }
         let namespace = &*self.namespace;
         if namespace.is_empty() || namespace.len() > LONGEST_NAMESPACE {
-            return invalid("namespace", format!("{namespace:.32?}"), NAMESPACE_LENGTH);
+            // An error must not carry a megabyte around.
+            let beginning: String = namespace.chars().take(32).collect();
+            return invalid("namespace", format!("{beginning:?}"), NAMESPACE_LENGTH);
         }
         if namespace.contains(NOT_IN_NAMESPACE) {
             return invalid("namespace", format!("{namespace:?}"), NAMESPACE_CHARACTERS);
         }
         Ok(())
+    }
+
+    /// When a call that began at `started` has to end, whatever happens.
+    pub(crate) fn limit(&self, started: Instant) -> Option<Instant> {
+        match self.wait {
+            Wait::For(wait) => Some(started + wait + self.command_timeout),
+            Wait::Forever => None,
+        }
+    }
+
+    /// What is left of them for a further lock, in that mode, after a wait that began at `started`.
+    pub(crate) fn rest(&self, started: Instant, mode: Mode) -> Self {
+        let wait = match self.wait {
+            Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
+            Wait::Forever => Wait::Forever,
+        };
+        Options {
+            mode,
+            wait,
+            ..self.clone()
+        }
     }
 }
 
@@ -88,6 +123,7 @@ impl Default for Options {
             mode: Mode::Write,
             ttl: Duration::from_secs(10),
             wait: Wait::For(Duration::from_secs(1)),
+            command_timeout: Duration::from_secs(1),
             auto_extend: true,
             max_hold: None,
             namespace: "lock".into(),

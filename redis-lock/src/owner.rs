@@ -1,15 +1,19 @@
 //! Who asks for a lock: the value that acquisition, renewal and release share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use redis::RedisError;
+use tracing::Level;
 
 use crate::{
-    connection::{Link, is_foreign},
+    code::is_foreign,
+    connection::Link,
     error::Error,
     front::Front,
     key::{Key, Names},
     mode::Mode,
+    options::Options,
+    report::report,
 };
 
 /// One acquisition, as Redis knows it.
@@ -22,17 +26,20 @@ pub(crate) struct Owner {
     pub(crate) names: Names,
     pub(crate) mode: Mode,
     pub(crate) id: Id,
+    /// How long one command may take.
+    pub(crate) command_timeout: Duration,
 }
 
 impl Owner {
-    pub(crate) fn new(link: Arc<Link>, namespace: &str, key: Key, mode: Mode) -> Self {
+    pub(crate) fn new(link: Arc<Link>, options: &Options, key: Key) -> Self {
         Owner {
             front: link.front(),
             link,
-            names: Names::new(namespace, &key),
+            names: Names::new(&options.namespace, &key),
             key,
-            mode,
+            mode: options.mode,
             id: Id::new(),
+            command_timeout: options.command_timeout,
         }
     }
 
@@ -42,6 +49,14 @@ impl Owner {
             id: Id::new(),
             ..self.clone()
         }
+    }
+
+    /// Logs a failure that is dealt with elsewhere.
+    pub(crate) fn trouble(self: &Arc<Self>, error: RedisError, what: &'static str) {
+        let owner = Arc::clone(self);
+        report(Level::DEBUG, move || {
+            tracing::debug!(key = %owner.key, error = %owner.failed(error), "{what}");
+        });
     }
 
     /// What a failed command means for the lock.

@@ -8,7 +8,7 @@
 use std::{
     future::{Future, ready},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -18,19 +18,18 @@ use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, unconstrained},
-    time::timeout,
 };
 
 use crate::{
-    connection::{Reply, handed_on, is_transient, no_reply},
+    code::{is_transient, no_reply},
+    connection::Reply,
     engine::Engine,
     line::{After, lines},
     owner::Owner,
+    pause::Pauses,
     script::{self, Acquired, Released, With},
 };
 
-/// How long to wait for one answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The same for one that is driven by a runtime of the user's, which may be blocked or not driven any more.
 const PATIENCE_WITH_USERS: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -42,42 +41,49 @@ const FIRST_LATE_PAUSE: Duration = Duration::from_millis(100);
 /// `in_flight` is its last command, if that has not been answered; `doubt`, until when an earlier one may arrive;
 /// `until`, how long to go on where Redis does not answer.
 pub(crate) fn withdraw(
-    engine: &Engine,
+    engine: &'static Engine,
     owner: Arc<Owner>,
     in_flight: Option<Reply<Acquired>>,
     mut doubt: Option<Instant>,
     until: Instant,
 ) {
+    let in_flight = in_flight.map(|reply| owner.link.hand_on(reply));
     engine.spawn(async move {
         if let Some(reply) = in_flight {
             // The release must not overtake it.
-            let answer = owner.link.within(PATIENCE, handed_on(reply)).await;
+            let answer = owner.link.within(owner.command_timeout, reply).await;
             if !matches!(answer, Some(Ok(_))) {
                 doubt = doubt.max(Some(until));
             }
         }
-        if let Err(error) = release_in_turn(&owner, &With::Nothing, until).await {
-            tracing::debug!(key = %owner.key, %error, "abandoned acquisition not withdrawn; it ends with its ttl");
+        if let Err(error) = release_in_turn(engine, &owner, &With::Nothing, until).await {
+            owner.trouble(
+                error,
+                "an acquisition that was given up could not be taken back; what it may hold ends with its ttl",
+            );
         }
         if let Some(doubt) = doubt {
-            withdraw_late(owner, doubt).await;
+            withdraw_late(engine, owner, doubt).await;
         }
     });
 }
 
 /// Releases again and again until `doubt` is over: a command that was sent and never answered may yet arrive, over a
 /// link that is gone.
-pub(crate) async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
+pub(crate) async fn withdraw_late(engine: &Engine, owner: Arc<Owner>, doubt: Instant) {
     let mut pause = FIRST_LATE_PAUSE;
     loop {
         let left = doubt.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
         }
-        tokio::time::sleep(pause.min(left)).await;
+        engine.sleep(pause.min(left)).await;
         pause *= 2;
-        if let Err(error) = release_in_turn(&owner, &With::Nothing, doubt).await {
-            tracing::debug!(key = %owner.key, %error, "a late command may have taken the lock; it ends with its ttl");
+        if let Err(error) = release_in_turn(engine, &owner, &With::Nothing, doubt).await {
+            owner.trouble(
+                error,
+                "a late command may have taken the lock; what it may hold ends with its ttl",
+            );
             return;
         }
     }
@@ -85,20 +91,22 @@ pub(crate) async fn withdraw_late(owner: Arc<Owner>, doubt: Instant) {
 
 /// In the background: not too many at a time.
 pub(crate) async fn release_in_turn(
+    engine: &Engine,
     owner: &Arc<Owner>,
     with: &With,
     until: Instant,
 ) -> Result<Outcome, RedisError> {
-    release_by(owner, with, until, Some(&owner.link.releases)).await
+    release_by(engine, owner, with, until, Some(&owner.link.releases)).await
 }
 
 /// Gives up what `owner` has, and with it those of its run.
 pub(crate) async fn release(
+    engine: &Engine,
     owner: &Arc<Owner>,
     with: &With,
     until: Instant,
 ) -> Result<Outcome, RedisError> {
-    release_by(owner, with, until, None).await
+    release_by(engine, owner, with, until, None).await
 }
 
 /// A release that has gone out, and is to be seen through.
@@ -116,9 +124,7 @@ pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
     }
     let releases = Arc::clone(&owner.link.releases);
     let turn = releases.try_acquire_owned().ok()?;
-    // Refused for being unknown, it would go out a second time, and late.
-    let by_source = !owner.link.has_released.load(Ordering::Relaxed);
-    let mut reply = script::release(owner, with.clone(), by_source);
+    let mut reply = script::release(owner, with.clone());
     let mut context = Context::from_waker(Waker::noop());
     // Also where the task has done its share for now.
     let reply = match pin!(unconstrained(reply.as_mut())).poll(&mut context) {
@@ -131,21 +137,22 @@ pub(crate) fn give_up(owner: &Arc<Owner>, with: &With) -> Option<GivenUp> {
 
 /// Sees to it, in the background, that a release is executed that has gone out, or could not.
 pub(crate) async fn see_through(
+    engine: &Engine,
     given_up: Option<GivenUp>,
     owner: &Arc<Owner>,
     with: &With,
     until: Instant,
 ) -> Result<(), RedisError> {
     if let Some(GivenUp { mut reply, turn }) = given_up {
-        let answer = timeout(PATIENCE_WITH_USERS, &mut reply).await;
+        let answer = engine.timeout(PATIENCE_WITH_USERS, &mut reply).await;
         reply.abort();
         drop(turn);
-        if let Ok(Ok(Ok(released))) = answer {
-            tell(owner, released);
+        if let Some(Ok(Ok(released))) = answer {
+            tell(released);
             return Ok(());
         }
     }
-    release_in_turn(owner, with, until).await.map(drop)
+    release_in_turn(engine, owner, with, until).await.map(drop)
 }
 
 pub(crate) struct Outcome {
@@ -155,12 +162,13 @@ pub(crate) struct Outcome {
 
 /// Sends the release until it is answered, fails for good, or `until` has passed. Tries at least once.
 async fn release_by(
+    engine: &Engine,
     owner: &Arc<Owner>,
     with: &With,
     until: Instant,
     turns: Option<&Semaphore>,
 ) -> Result<Outcome, RedisError> {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut tries = 0;
     loop {
         let turn = match turns {
@@ -168,36 +176,33 @@ async fn release_by(
             None => None,
         };
         tries += 1;
-        let left = until.saturating_duration_since(Instant::now());
-        let patience = if tries == 1 {
-            PATIENCE / 2
-        } else {
-            left.min(PATIENCE / 2)
-        };
-        let reply = script::release(owner, with.clone(), false);
-        let reply = owner.link.within(patience, reply).await;
+        let mut limit = owner.command_timeout;
+        if tries > 1 {
+            limit = limit.min(until.saturating_duration_since(Instant::now()));
+        }
+        let reply = script::release(owner, with.clone());
+        let reply = owner.link.within(limit, reply).await;
         drop(turn);
         match reply.unwrap_or_else(|| Err(no_reply())) {
             Ok(released) => {
                 let found = released.found;
-                tell(owner, released);
+                tell(released);
                 return Ok(Outcome { found, tries });
             }
-            Err(error) if !is_transient(&error) || Instant::now() + pause >= until => {
-                return Err(error);
-            }
             Err(error) => {
-                tracing::debug!(key = %owner.key, %error, "release failed; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                let pause = pauses.next();
+                if !is_transient(&error) || Instant::now() + pause >= until {
+                    return Err(error);
+                }
+                owner.trouble(error, "release failed; trying again");
+                engine.sleep(pause).await;
             }
         }
     }
 }
 
 /// Those who have been let in may wait here.
-fn tell(owner: &Owner, released: Released) {
-    owner.link.has_released.store(true, Ordering::Relaxed);
+fn tell(released: Released) {
     let mut after = After::default();
     for id in released.granted {
         lines().ask_for(id, &mut after);

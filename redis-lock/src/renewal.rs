@@ -18,16 +18,19 @@ use std::{
 use once_cell::sync::Lazy;
 use redis::RedisResult;
 use tokio::{sync::Notify, time::timeout_at};
+use tracing::Level;
 
 use crate::{
     ask::finish,
-    connection::{Link, is_foreign, no_reply},
+    code::{is_foreign, no_reply},
+    connection::Link,
     engine::{Engine, engine},
     error::Loss,
     hold::{Hold, Watched},
     lease::Due,
     line::{After, WAITER_LEASE, lines},
     owner::Id,
+    report::report,
     run::Claim,
     script::{self, Renewal},
 };
@@ -223,9 +226,11 @@ async fn renew(engine: &'static Engine, link: Arc<Link>, patience: Duration, mut
         failed.extend(reply.err().map(|error| (hold, error)));
     }
     send_out(engine, again);
-    // Last, since whoever reads logs may panic.
     for (hold, error) in failed {
-        tracing::debug!(key = %hold.owner.key, token = hold.token, %error, "renewal failed");
+        hold.owner.trouble(
+            error,
+            "renewal failed; trying again until the lease has ended",
+        );
     }
 }
 
@@ -260,14 +265,14 @@ fn renewed(
         }
     };
     if let Some(why) = lost
-        && hold.watched().lease.gone(why)
+        && hold.watched().lease.gone(why, Instant::now())
     {
         tell_loss(engine, hold, true);
     }
 }
 
-/// First the holder, and those who were to hold after it; then whoever reads logs. On its own, since wakers and readers of
-/// logs are code of others. `gone`: Redis does not know of it any more, nor of those behind it.
+/// First the holder, and those who were to hold after it; then the log. In a task of its own, since wakers are code of
+/// others. `gone`: Redis does not know of it any more, nor of those behind it.
 fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
     let hold = Arc::clone(hold);
     engine.spawn(async move {
@@ -279,7 +284,10 @@ fn tell_loss(engine: &'static Engine, hold: &Arc<Hold>, gone: bool) {
             finish(after);
         }
         if let Some(why) = hold.loss() {
-            tracing::warn!(key = %owner.key, mode = %owner.mode, token = hold.token, "lock lost: {why}");
+            let (key, mode, token) = (owner.key.clone(), owner.mode, hold.token);
+            report(Level::WARN, move || {
+                tracing::warn!(%key, %mode, token, "lock lost: {why}");
+            });
         }
     });
 }

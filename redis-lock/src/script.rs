@@ -1,7 +1,8 @@
 //! The scripts, typed. The only file that knows what a lock looks like in Redis.
 //!
-//! A script is called by its hash, computed once; a server that does not know it (restarted, failed over,
-//! flushed) is sent the source with that very call. So a call is one round trip, but for the first.
+//! A script is called by its source until a call of it has been answered over that link, then by its hash. So each call is
+//! one round trip, also the first. Only where a server has forgotten a script without a new connection (`SCRIPT FLUSH`,
+//! another node of a cluster, a connection of the user's), the call by hash is followed by one by source.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,8 @@ use once_cell::sync::Lazy;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use crate::{
-    connection::{Link, Reply, is_cross_slot, is_unknown_script, no_reply},
+    code::{is_cross_slot, is_unknown_script, no_reply},
+    connection::{Link, Reply},
     engine::Engine,
     key::Names,
     mode::Mode,
@@ -44,6 +46,8 @@ pub(crate) struct Waiting {
     pub(crate) as_of: u64,
     /// Those of the askers that have been let in, with their tokens.
     pub(crate) granted: Vec<(Id, u64)>,
+    /// Waiters that an earlier reply told of, and that Redis does not know any more.
+    pub(crate) unknown: Vec<Id>,
 }
 
 /// What [`release`] found and gave up.
@@ -68,7 +72,6 @@ pub(crate) fn acquire(
     call(
         &ACQUIRE,
         Arc::clone(owner),
-        false,
         write,
         |reply| match <Vec<i64>>::from_redis_value(reply)?[..] {
             [1, token] => Ok(Acquired::Held {
@@ -85,19 +88,29 @@ pub(crate) fn acquire(
     )
 }
 
-/// Asks again for all that wait in one place. `owner` is any of them.
+/// A waiter in a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    pub(crate) id: Id,
+    pub(crate) mode: Mode,
+    /// No reply has told of it yet, so the heartbeat may create it.
+    pub(crate) is_new: bool,
+}
+
+/// The heartbeat of waiters of one lock. `owner` is any of them.
 pub(crate) fn wait(
     owner: &Arc<Owner>,
     waiter_lease: Duration,
-    waiters: Vec<(Id, Mode)>,
+    waiters: Vec<Beat>,
 ) -> Reply<Waiting> {
     let write = move |owner: &Owner, command: &mut Cmd| {
         command.arg(millis(waiter_lease)).arg(owner.front.channel());
-        for (id, mode) in &waiters {
-            command.arg(&id.text()[..]).arg(mode.letter());
+        for Beat { id, mode, is_new } in &waiters {
+            let mode = if *is_new { mode.letter() } else { "=" };
+            command.arg(&id.text()[..]).arg(mode);
         }
     };
-    call(&WAIT, Arc::clone(owner), false, write, |reply| {
+    call(&WAIT, Arc::clone(owner), write, |reply| {
         let items = <Vec<Value>>::from_redis_value(reply)?;
         let mut items = items.into_iter();
         let mut number = || -> RedisResult<i64> {
@@ -106,16 +119,21 @@ pub(crate) fn wait(
         };
         let (place, left, as_of) = (number()?, number()?, number()?);
         let mut granted = Vec::with_capacity(items.len() / 2);
+        let mut unknown = Vec::new();
         while let (Some(id), Some(token)) = (items.next(), items.next()) {
             let id = Id::parse(&String::from_redis_value(id)?);
             let id = id.ok_or_else(|| unexpected("wait"))?;
-            granted.push((id, u64::from_redis_value(token)?));
+            match i64::from_redis_value(token)? {
+                -1 => unknown.push(id),
+                token => granted.push((id, token.cast_unsigned())),
+            }
         }
         Ok(Waiting {
             place: u32::try_from(place).ok(),
             left: Duration::from_millis(left.cast_unsigned()),
             as_of: as_of.cast_unsigned(),
             granted,
+            unknown,
         })
     })
 }
@@ -133,9 +151,8 @@ pub(crate) enum With {
     Run(Arc<[Id]>),
 }
 
-/// Gives up the hold or the place in the queue, if there is one, and lets in who is next. `by_source`: also where the
-/// script is unknown with the first command.
-pub(crate) fn release(owner: &Arc<Owner>, with: With, by_source: bool) -> Reply<Released> {
+/// Gives up the hold or the place in the queue, if there is one, and lets in who is next.
+pub(crate) fn release(owner: &Arc<Owner>, with: With) -> Reply<Released> {
     let write = move |owner: &Owner, command: &mut Cmd| {
         let id = owner.id.text();
         command.arg(&id[..]);
@@ -153,7 +170,7 @@ pub(crate) fn release(owner: &Arc<Owner>, with: With, by_source: bool) -> Reply<
             }
         }
     };
-    call(&RELEASE, Arc::clone(owner), by_source, write, |reply| {
+    call(&RELEASE, Arc::clone(owner), write, |reply| {
         let items = <Vec<String>>::from_redis_value(reply)?;
         let [status, ids @ ..] = &items[..] else {
             return Err(unexpected("release"));
@@ -195,41 +212,58 @@ pub(crate) async fn renew(
     link: &Arc<Link>,
     renewals: Vec<Renewal>,
 ) -> RedisResult<Vec<RedisResult<bool>>> {
-    let mut replies = renew_by_hash(engine, link, renewals.iter()).await?;
-    let is_unknown = |reply: &RedisResult<Value>| reply.as_ref().is_err_and(is_unknown_script);
-    let mut unknown = (0..replies.len()).filter(|i| is_unknown(&replies[*i]));
-    if let Some(first) = unknown.next() {
-        let rest: Vec<_> = unknown.collect();
-        // With that the server knows it.
-        replies[first] = link
-            .send(renewals[first].command("EVAL", &RENEW.source))
-            .await;
-        if !rest.is_empty() {
-            let again = renew_by_hash(engine, link, rest.iter().map(|i| &renewals[*i])).await?;
-            for (i, reply) in rest.into_iter().zip(again) {
-                replies[i] = reply;
-            }
+    let all: Vec<_> = renewals.iter().collect();
+    let mut replies = renew_once(engine, link, &all).await?;
+    // The first of these that is sent by source makes the others known.
+    let unknown: Vec<_> = (0..replies.len())
+        .filter(|i| replies[*i].as_ref().is_err_and(is_unknown_script))
+        .collect();
+    if !unknown.is_empty() {
+        link.forgets(&RENEW.hash);
+        let some: Vec<_> = unknown.iter().map(|i| &renewals[*i]).collect();
+        let again = renew_once(engine, link, &some).await?;
+        for (i, reply) in unknown.into_iter().zip(again) {
+            replies[i] = reply;
         }
+    }
+    if replies.iter().any(Result::is_ok) {
+        link.learns(&RENEW.hash);
     }
     let read = |reply: RedisResult<Value>| Ok(bool::from_redis_value(reply?)?);
     Ok(replies.into_iter().map(read).collect())
 }
 
-async fn renew_by_hash(
+async fn renew_once(
     engine: &Engine,
     link: &Arc<Link>,
-    renewals: impl ExactSizeIterator<Item = &Renewal> + Clone,
+    renewals: &[&Renewal],
 ) -> RedisResult<Vec<RedisResult<Value>>> {
-    let commands = renewals.map(|renewal| renewal.command("EVALSHA", &RENEW.hash));
-    let mut pipeline = Pipeline::with_capacity(commands.len());
+    let by_source = |renewal: &Renewal| renewal.command("EVAL", &RENEW.source);
+    let by_hash = |renewal: &Renewal| renewal.command("EVALSHA", &RENEW.hash);
+    let is_known = link.knows(&RENEW.hash);
+    let mut pipeline = Pipeline::with_capacity(renewals.len());
     pipeline.ignore_errors();
-    for command in commands.clone() {
+    for (i, renewal) in renewals.iter().enumerate() {
+        // A pipeline is executed in order: what follows a call by source knows the script.
+        let command = if is_known || i > 0 {
+            by_hash(renewal)
+        } else {
+            by_source(renewal)
+        };
         pipeline.add_command(command);
     }
     match link.send_all(pipeline).await {
         // A cluster has no pipelines over several slots; then each for itself, at the same time.
         Err(error) if is_cross_slot(&error) => {
-            let alone: Vec<_> = commands
+            let alone: Vec<_> = renewals
+                .iter()
+                .map(|renewal| {
+                    if is_known {
+                        by_hash(renewal)
+                    } else {
+                        by_source(renewal)
+                    }
+                })
                 .map(|command| engine.spawn(link.send(command)))
                 .collect();
             let mut replies = Vec::with_capacity(alone.len());
@@ -263,7 +297,6 @@ impl Script {
 fn call<T: 'static>(
     script: &'static Script,
     owner: Arc<Owner>,
-    by_source: bool,
     write: impl Fn(&Owner, &mut Cmd) + Send + Sync + 'static,
     read: fn(Value) -> RedisResult<T>,
 ) -> Reply<T> {
@@ -274,13 +307,15 @@ fn call<T: 'static>(
             write(&owner, &mut command);
             owner.link.send(command)
         };
-        if by_source {
-            return read(send("EVAL", &script.source).await?);
+        if owner.link.knows(&script.hash) {
+            match send("EVALSHA", &script.hash).await {
+                Err(error) if is_unknown_script(&error) => {}
+                reply => return read(reply?),
+            }
         }
-        match send("EVALSHA", &script.hash).await {
-            Err(error) if is_unknown_script(&error) => read(send("EVAL", &script.source).await?),
-            reply => read(reply?),
-        }
+        let reply = send("EVAL", &script.source).await?;
+        owner.link.learns(&script.hash);
+        read(reply)
     })
 }
 

@@ -2,10 +2,9 @@
 //!
 //! In a run it is not given back but passed on, to the next of this process, until the last gives all of it back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
+
+use tracing::Level;
 
 use crate::{
     ask::finish,
@@ -15,11 +14,9 @@ use crate::{
     line::{After, Passed, lines},
     release::{give_up, release, see_through, withdraw_late},
     renewal,
+    report::report,
     script::With,
 };
-
-/// How long the caller of `unlock` waits at most for a Redis that does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Gives a hold back and says whether it had been good all the time.
 pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
@@ -37,18 +34,26 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
     if let Some(why) = handed_in.loss {
         return Err(lost(why));
     }
-    let outcome = release(owner, &handed_in.with, Instant::now() + PATIENCE).await;
+    let outcome = release(
+        engine,
+        owner,
+        &handed_in.with,
+        Instant::now() + owner.command_timeout,
+    )
+    .await;
     match outcome {
         Ok(outcome) => {
             handed_in.hold = None;
             if let Some(doubt) = hold.doubt {
-                engine.spawn(withdraw_late(Arc::clone(owner), doubt));
+                engine.spawn(withdraw_late(engine, Arc::clone(owner), doubt));
             }
             // After a failed try, one that finds nothing means that the first one was executed.
             if outcome.found || outcome.tries > 1 {
                 Ok(())
             } else {
-                Err(lost(Loss::Forgotten))
+                // It may also have ended while its release was on its way.
+                let ended = hold.watched().lease.ended(Instant::now());
+                Err(lost(ended.unwrap_or(Loss::Forgotten)))
             }
         }
         Err(error) => Err(owner.failed(error)),
@@ -88,7 +93,7 @@ impl HandIn {
             match passed {
                 Passed::On => {
                     if let Some(doubt) = hold.doubt {
-                        engine.spawn(withdraw_late(Arc::clone(&hold.owner), doubt));
+                        engine.spawn(withdraw_late(engine, Arc::clone(&hold.owner), doubt));
                     }
                     return handed_in;
                 }
@@ -109,13 +114,18 @@ impl Drop for HandIn {
         // Later than this Redis has ended the lease by itself.
         let until = Instant::now() + hold.terms.ttl;
         let given_up = give_up(&hold.owner, &with);
-        self.engine.spawn(async move {
+        let engine = self.engine;
+        engine.spawn(async move {
             let owner = &hold.owner;
-            if let Err(error) = see_through(given_up, owner, &with, until).await {
-                tracing::warn!(key = %owner.key, token = hold.token, %error, "lock not released; it ends with its ttl");
+            if let Err(error) = see_through(engine, given_up, owner, &with, until).await {
+                let hold = Arc::clone(&hold);
+                report(Level::WARN, move || {
+                    let owner = &hold.owner;
+                    tracing::warn!(key = %owner.key, token = hold.token, error = %owner.failed(error), "lock not released; it ends with its ttl");
+                });
             }
             if let Some(doubt) = hold.doubt {
-                withdraw_late(Arc::clone(owner), doubt).await;
+                withdraw_late(engine, Arc::clone(owner), doubt).await;
             }
         });
     }

@@ -152,7 +152,7 @@ async fn the_locks_error_is_mapped() {
     let holder = locker.write("map:1").await.expect("the lock");
     let error = with_locker(locker.clone(), mapped(1)).await;
     assert!(
-        matches!(&error, Err(Mapped::Lock(text)) if text.starts_with("1: lock `map:1`")),
+        matches!(&error, Err(Mapped::Lock(text)) if text.starts_with("1: lock \"map:1\"")),
         "{error:?}"
     );
     let busy = with_locker(locker.clone(), mapped_apart(1)).await;

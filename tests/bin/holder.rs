@@ -4,7 +4,7 @@
 //!
 //! - `waiting` right before it begins to acquire, if it was told how long to wait (else it tries once);
 //! - `held <token>` once it holds the lock; or `failed: <error>`, and ends;
-//! - `lost` as soon as it knows that the lock is gone, and ends;
+//! - `lost` as soon as it knows that the lock is gone, then `why: <reason>`, and ends;
 //! - `released` after its standard input was closed and the lock given back.
 
 use std::process::ExitCode;
@@ -51,7 +51,10 @@ async fn hold(guard: Guard) -> ExitCode {
     let mut nothing = Vec::new();
     let mut stdin = stdin();
     tokio::select! {
-        () = guard.lost() => println!("lost"),
+        () = guard.lost() => {
+            println!("lost");
+            println!("why: {}", guard.loss().expect("it has just been lost"));
+        }
         _ = stdin.read_to_end(&mut nothing) => match guard.unlock().await {
             Ok(()) => println!("released"),
             Err(error) => println!("failed: {error}"),

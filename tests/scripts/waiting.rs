@@ -125,3 +125,63 @@ async fn a_foreign_value_is_left_alone() {
         assert_eq!(lock.dump().await, before);
     }
 }
+
+#[tokio::test]
+async fn a_heartbeat_creates_nothing_for_a_waiter_that_a_reply_has_told_of() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    // Nothing is there, a free lock, a lock at the gate, an open book.
+    assert_eq!(lock.beat(&["b1", "b2"]).await, (-1, ids(["b1", "b2"])));
+    lock.assert_idle().await;
+    lock.take("aa", W).await;
+    assert_eq!(lock.beat(&["b1"]).await, (-1, ids(["b1"])));
+    assert!(
+        lock.ask::<String>(&["GET", lock.gate()])
+            .await
+            .starts_with("W aa "),
+        "no book was opened"
+    );
+    lock.wait("c1", W).await;
+    assert_eq!(lock.beat(&["b1"]).await, (-1, ids(["b1"])));
+    // Beside one that is queued, and one that holds.
+    assert_eq!(lock.beat(&["b1", "c1", "aa"]).await, (0, ids(["b1"])));
+    assert_eq!(lock.hand_over("aa").await, ["c1"]);
+    lock.hand_over("c1").await;
+    lock.assert_idle().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_is_executed_after_the_release_leaves_the_lock_free() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.take("aa", W).await;
+    lock.wait("b1", W).await;
+    assert_eq!(lock.hand_over("aa").await, ["b1"]);
+    lock.hand_over("b1").await;
+    lock.beat(&["b1"]).await;
+    assert!(
+        !lock.renew("b1", LONG).await,
+        "nor does a renewal behind it"
+    );
+    lock.take("cc", W).await;
+    lock.beat(&["b1"]).await;
+    assert_eq!(lock.release("cc").await, (Found::Hold, vec![]));
+    lock.assert_idle().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_finds_the_last_of_the_book_dead_closes_it() {
+    let server = Server::with_own_clock().await;
+    let lock = Lock::on(&server).await;
+    lock.take("aa", R).await;
+    lock.acquire("b1", R, 1000, WAIT).await.token();
+    // The book lives as long as the longest lease; its last holder is dead before.
+    lock.release("aa").await;
+    server.set_clock(2_000);
+    assert_eq!(lock.beat(&["c1"]).await, (-1, ids(["c1"])));
+    lock.assert_idle().await;
+}
+
+fn ids<const N: usize>(ids: [&str; N]) -> Vec<String> {
+    ids.map(str::to_owned).into()
+}

@@ -29,6 +29,7 @@ pub struct Proxy {
 struct Shared {
     rules: watch::Sender<Rules>,
     traps: Mutex<Vec<Trap>>,
+    accepted: Mutex<usize>,
     forwarded: Mutex<Vec<String>>,
 }
 
@@ -45,6 +46,7 @@ enum Link {
     Pass,
     Hang,
     Cut,
+    Refuse,
 }
 
 /// What is to happen, once, to the next request that holds `text`.
@@ -75,6 +77,7 @@ impl Proxy {
         let shared = Shared {
             rules,
             traps: Mutex::default(),
+            accepted: Mutex::default(),
             forwarded: Mutex::default(),
         };
         let shared = Arc::new(shared);
@@ -105,14 +108,44 @@ impl Proxy {
     ///
     /// If somebody took the port while the link was cut.
     pub async fn pass(&self) {
+        if self.shared.rules.borrow().link == Link::Refuse {
+            self.cut().await;
+        }
         self.set_link(Link::Pass);
         let mut front = self.front.lock().await;
         if front.is_none() {
-            let listener = TcpListener::bind(("127.0.0.1", self.port))
-                .await
-                .expect("the proxy's own port is free");
+            let listener = self.listen().await;
             *front = Some(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
         }
+    }
+
+    async fn listen(&self) -> TcpListener {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await;
+        listener.expect("the proxy's own port is free")
+    }
+
+    /// Closes all connections, accepts new ones and answers each request with this text, as a proxy does whose servers
+    /// are gone. [`pass`](Self::pass) ends it.
+    ///
+    /// # Panics
+    ///
+    /// As [`cut`](Self::cut) and [`pass`](Self::pass).
+    pub async fn refuse(&self, answer: &'static str) {
+        self.cut().await;
+        self.set_link(Link::Refuse);
+        let listener = self.listen().await;
+        let front = tokio::spawn(refuse(listener, answer, Arc::clone(&self.shared)));
+        *self.front.lock().await = Some(front);
+    }
+
+    /// How many connections have been accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        *self
+            .shared
+            .accepted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on nothing gets through in either direction. Connections stay open, new ones are accepted, and what
@@ -219,6 +252,10 @@ impl Shared {
         Some(traps.remove(index).effect)
     }
 
+    fn accepts(&self) {
+        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
     fn note(&self, request: &[u8]) {
         self.forwarded
             .lock()
@@ -235,9 +272,37 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             _ = rules.wait_for(|rules| rules.link == Link::Cut) => break,
             Ok((client, _)) = listener.accept() => {
+                shared.accepts();
                 connections.spawn(serve(client, Arc::clone(&shared)));
             }
             // Ended ones are forgotten.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+/// Answers each request with the same text, until the link is cut.
+async fn refuse(listener: TcpListener, answer: &'static str, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut rules = shared.rules.subscribe();
+    loop {
+        tokio::select! {
+            _ = rules.wait_for(|rules| rules.link == Link::Cut) => break,
+            Ok((mut client, _)) = listener.accept() => {
+                shared.accepts();
+                connections.spawn(async move {
+                    let mut received = Vec::new();
+                    while client.read_buf(&mut received).await.is_ok_and(|length| length > 0) {
+                        while request::take(&mut received).is_some() {
+                            if client.write_all(answer.as_bytes()).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
             Some(_) = connections.join_next() => {}
         }
     }

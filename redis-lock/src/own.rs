@@ -1,0 +1,272 @@
+//! Connections of our own, as `Locker::connect` makes them: one for the engine, and one for each runtime that uses the
+//! Locker, on which the wake-ups of its waiters come in as well.
+//!
+//! 1. A connection's tasks live in the runtime that uses it, so no command changes threads. The connection ends with its
+//!    runtime, and the next runtime has another.
+//! 2. The engine's connection stays: what must go on without a user's runtime goes over it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use redis::{
+    Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult, Value,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
+use tokio::runtime::{Handle, Id};
+
+use crate::{
+    connection::{Connection, Reply},
+    engine::Engine,
+    front::{Front, OnPush},
+    kept::{Kept, Made, keep_up},
+};
+
+#[derive(Clone)]
+pub(crate) struct OwnConnections(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    /// As people are told: host and port, never a password.
+    server: Arc<str>,
+    /// Whether the client speaks RESP3, in which Redis can push.
+    pushes: bool,
+    on_push: OnPush,
+    engine: &'static Engine,
+    /// How many connections have been made.
+    made: Made,
+    of_engine: Arc<Kept>,
+    of_runtimes: Mutex<HashMap<Id, Arc<Kept>>>,
+}
+
+impl OwnConnections {
+    /// Begins to connect the engine.
+    pub(crate) fn new(
+        client: &Client,
+        engine: &'static Engine,
+        on_push: OnPush,
+    ) -> RedisResult<Self> {
+        let client = with_tcp_settings(client)?;
+        let info = client.get_connection_info();
+        let of_engine = Arc::new(Kept::new(Arc::new(Front::silent())));
+        let made = Made::default();
+        engine.spawn(keep_up(
+            Arc::clone(&of_engine),
+            client.clone(),
+            engine,
+            Arc::clone(&made),
+        ));
+        Ok(OwnConnections(Arc::new(Shared {
+            server: info.addr().to_string().into(),
+            pushes: info.redis_settings().protocol().supports_resp3(),
+            on_push,
+            engine,
+            made,
+            of_engine,
+            of_runtimes: Mutex::default(),
+            client,
+        })))
+    }
+
+    /// Waits for the engine's connection, and for that of the runtime that this is awaited in, if it is in one; returns
+    /// when wake-ups come in, or cannot.
+    pub(crate) async fn settle(&self) -> RedisResult<()> {
+        self.0.of_engine.settle().await?;
+        self.0.here().settle().await
+    }
+}
+
+impl Connection for OwnConnections {
+    fn server(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.0.server))
+    }
+
+    fn send(&self, command: Cmd) -> Reply<Value> {
+        let kept = self.0.here();
+        Box::pin(async move {
+            let mut channel = kept.channel().await?;
+            let reply = command.query_async(&mut channel.connection).await;
+            kept.judge(&channel, reply.as_ref().err());
+            reply
+        })
+    }
+
+    fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
+        let kept = self.0.here();
+        Box::pin(async move {
+            let mut channel = kept.channel().await?;
+            let replies: RedisResult<Vec<RedisResult<Value>>> =
+                commands.query_async(&mut channel.connection).await;
+            let first = replies
+                .iter()
+                .flatten()
+                .find_map(|reply| reply.as_ref().err());
+            kept.judge(&channel, replies.as_ref().err().or(first));
+            replies
+        })
+    }
+
+    fn is_in(&self, runtime: &Handle) -> bool {
+        let of_runtimes = self.0.of_runtimes();
+        let kept = of_runtimes.get(&runtime.id());
+        kept.is_some_and(|kept| kept.is_up())
+    }
+
+    fn front(&self) -> Arc<Front> {
+        Arc::clone(&self.0.here().front)
+    }
+
+    fn made(&self) -> u64 {
+        *self.0.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn replace(&self) {
+        self.0.here().replace();
+    }
+}
+
+impl Shared {
+    fn of_runtimes(&self) -> MutexGuard<'_, HashMap<Id, Arc<Kept>>> {
+        self.of_runtimes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection of the runtime that this is called in; outside of runtimes the engine's.
+    fn here(self: &Arc<Self>) -> Arc<Kept> {
+        let Ok(runtime) = Handle::try_current() else {
+            return Arc::clone(&self.of_engine);
+        };
+        if runtime.id() == self.engine.id() {
+            return Arc::clone(&self.of_engine);
+        }
+        if let Some(kept) = self.of_runtimes().get(&runtime.id()) {
+            return Arc::clone(kept);
+        }
+        // Not while they are locked: it may be a panic, whose hook is code of others.
+        if !can_connect() {
+            let kept = Arc::clone(&self.of_engine);
+            self.of_runtimes().insert(runtime.id(), Arc::clone(&kept));
+            return kept;
+        }
+        let mut of_runtimes = self.of_runtimes();
+        if let Some(kept) = of_runtimes.get(&runtime.id()) {
+            return Arc::clone(kept);
+        }
+        let front = if self.pushes {
+            Front::new(self.on_push)
+        } else {
+            Front::silent()
+        };
+        let kept = Arc::new(Kept::new(Arc::new(front)));
+        of_runtimes.insert(runtime.id(), Arc::clone(&kept));
+        // A runtime that shuts down drops a new task at once, and that takes the connection away again.
+        drop(of_runtimes);
+        let ends = Ends {
+            shared: Arc::downgrade(self),
+            id: runtime.id(),
+            kept: Arc::clone(&kept),
+        };
+        let keep_up = keep_up(
+            Arc::clone(&kept),
+            self.client.clone(),
+            self.engine,
+            Arc::clone(&self.made),
+        );
+        runtime.spawn(async move {
+            let _ends = ends;
+            keep_up.await;
+        });
+        kept
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.of_engine.close();
+        for kept in self.of_runtimes().values() {
+            kept.close();
+        }
+    }
+}
+
+/// Lives in the task that keeps a connection up, and so as long as its runtime: then the connection goes as well.
+struct Ends {
+    shared: Weak<Shared>,
+    id: Id,
+    kept: Arc<Kept>,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.kept.close();
+        self.kept.front.set_listening(false);
+        if let Some(shared) = self.shared.upgrade() {
+            let kept = shared.of_runtimes().remove(&self.id);
+            drop(kept);
+        }
+    }
+}
+
+/// Sets what redis-rs leaves off, where the user has not set it.
+fn with_tcp_settings(client: &Client) -> RedisResult<Client> {
+    /// A connection that is idle notices within 25 s that its peer is gone, and keeps the state of balancers and
+    /// firewalls alive, which often drop a connection after a minute.
+    const IDLE: Duration = Duration::from_secs(10);
+    const PROBE: Duration = Duration::from_secs(5);
+    const PROBES: u32 = 3;
+
+    let info = client.get_connection_info().clone();
+    let given = info.tcp_settings().clone();
+    let keepalive = given.keepalive().cloned().unwrap_or_else(|| {
+        TcpKeepalive::new()
+            .with_time(IDLE)
+            .with_interval(PROBE)
+            .with_retries(PROBES)
+    });
+    // A command is small and its answer is waited for: to collect bytes only delays it.
+    let settings = given.clone().set_nodelay(true).set_keepalive(keepalive);
+    let info = info.set_tcp_settings(with_user_timeout(settings, &given));
+    Client::open(info.into_connection_info()?)
+}
+
+/// How long bytes may stay unacknowledged. Commands have shorter limits of their own; this ends the socket as well.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+fn with_user_timeout(settings: TcpSettings, given: &TcpSettings) -> TcpSettings {
+    const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+    settings.set_user_timeout(given.user_timeout().unwrap_or(UNACKNOWLEDGED))
+}
+
+#[cfg(not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")))]
+fn with_user_timeout(settings: TcpSettings, _: &TcpSettings) -> TcpSettings {
+    settings
+}
+
+/// Whether the runtime that this is called in has been built with I/O. tokio has no way to ask, and panics on the first
+/// attempt to connect. Where a panic aborts, nothing is tried: such runtimes all use the engine's connection, on another
+/// thread. Elsewhere the panic of a runtime without I/O is caught, once for each such runtime.
+#[cfg(panic = "abort")]
+fn can_connect() -> bool {
+    false
+}
+
+#[cfg(not(panic = "abort"))]
+fn can_connect() -> bool {
+    use std::{net::UdpSocket, panic::catch_unwind};
+
+    let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)) else {
+        return true;
+    };
+    let asked = catch_unwind(|| {
+        socket.set_nonblocking(true)?;
+        tokio::net::UdpSocket::from_std(socket).map(drop)
+    });
+    asked.is_ok()
+}

@@ -1,0 +1,101 @@
+//! Foreign text as people may be shown it: keys, names of servers, what a server said.
+//!
+//! A key may come from a request. A key that is logged as it is could end the line and begin another, or command the
+//! terminal that shows the log.
+
+use std::fmt::{self, Write};
+
+/// Escapes every character that does not print, as in a Rust string: control characters, separators of lines, marks that
+/// change the direction of writing. What prints stays as it is, in every script. A backslash becomes two, so that no two
+/// texts look alike.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.0, &['\'', '"'])
+    }
+}
+
+/// The same between double quotes; a double quote in the text is escaped as well.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        write(f, self.0, &['\''])?;
+        f.write_char('"')
+    }
+}
+
+/// `as_is`: characters that `escape_debug` would escape although they print.
+fn write(f: &mut fmt::Formatter<'_>, text: &str, as_is: &[char]) -> fmt::Result {
+    // Not character by character: `str::escape_debug` keeps accents and vowel signs, which stand behind a letter.
+    for part in text.split_inclusive(as_is) {
+        let plain = part.strip_suffix(as_is);
+        fmt::Display::fmt(&plain.unwrap_or(part).escape_debug(), f)?;
+        if plain.is_some() {
+            f.write_str(&part[part.len() - 1..])?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_print_is_escaped() {
+        for (text, shown) in [
+            ("a\nb\r\t\0", r"a\nb\r\t\0"),
+            ("\x1b[2J\x7f\u{9b}", r"\u{1b}[2J\u{7f}\u{9b}"),
+            (
+                "\u{202e}\u{2066}\u{200b}\u{feff}",
+                r"\u{202e}\u{2066}\u{200b}\u{feff}",
+            ),
+            ("\u{2028}\u{2029}\u{85}", r"\u{2028}\u{2029}\u{85}"),
+            (r"a\nb", r"a\\nb"),
+        ] {
+            assert_eq!(Shown(text).to_string(), shown);
+            assert_eq!(Quoted(text).to_string(), format!("\"{shown}\""));
+        }
+    }
+
+    #[test]
+    fn what_prints_stays_as_it_is() {
+        for text in [
+            "order:42",
+            "it's {a} <b>",
+            "Grüße",
+            "e\u{301}",
+            "สวัสดี",
+            "東京",
+            "🔒",
+            "",
+        ] {
+            assert_eq!(Shown(text).to_string(), text);
+            assert_eq!(Quoted(text).to_string(), format!("\"{text}\""));
+        }
+        assert_eq!(Shown("say \"a\"").to_string(), "say \"a\"");
+        assert_eq!(Quoted("say \"a\"").to_string(), r#""say \"a\"""#);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_shown_with_a_control_character(text in prop::collection::vec(any::<char>(), 0..20)) {
+            // Not `any::<String>()`, which makes none with control characters.
+            let text = String::from_iter(text);
+            prop_assert!(!Shown(&text).to_string().contains(char::is_control));
+            prop_assert!(!Quoted(&text).to_string().contains(char::is_control));
+        }
+
+        /// Least of all a text and what another one is shown as.
+        #[test]
+        fn no_two_texts_look_alike(a in "[\\\\n\n\"'u{}1b\x1b]{0,6}") {
+            let b = Shown(&a).to_string();
+            prop_assert_eq!(a == b, Shown(&a).to_string() == Shown(&b).to_string());
+        }
+    }
+}
