@@ -12,13 +12,14 @@ use crate::template::Template;
 use crate::values;
 
 /// The options that exist, in the order in which they are listed to people, each as it may be written.
-const OPTIONS: [(&str, &str); 12] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("key", "key = \"order:<id>\""),
     ("mode", "mode = \"r\""),
     ("wait", "wait = \"5s\""),
     ("ttl", "ttl = \"30s\""),
     ("max_hold", "max_hold = \"5m\""),
     ("auto_extend", "auto_extend = false"),
+    ("command_timeout", "command_timeout = \"500ms\""),
     ("namespace", "namespace = \"shop\""),
     ("on_contended", "on_contended = Ok(())"),
     ("map_err", "map_err = MyError::Lock"),
@@ -74,6 +75,7 @@ pub(crate) struct Options {
     pub(crate) ttl: Option<Time>,
     pub(crate) max_hold: Option<Time>,
     pub(crate) auto_extend: Option<LitBool>,
+    pub(crate) command_timeout: Option<Time>,
     pub(crate) namespace: Option<Expr>,
     pub(crate) on_contended: Option<Expr>,
     pub(crate) map_err: Option<Expr>,
@@ -186,6 +188,9 @@ impl Args {
                     "ttl" => options.ttl = Some(values::ttl(value)?),
                     "max_hold" => options.max_hold = Some(values::max_hold(value)?),
                     "auto_extend" => options.auto_extend = Some(values::auto_extend(&value)?),
+                    "command_timeout" => {
+                        options.command_timeout = Some(values::command_timeout(value)?);
+                    }
                     "namespace" => options.namespace = Some(values::namespace(value)?),
                     "on_contended" => options.on_contended = Some(value),
                     "map_err" => options.map_err = Some(value),

@@ -32,6 +32,12 @@ mod tests {
             super::MAX_HOLD_OUT_OF_BOUNDS,
             library::MAX_HOLD_OUT_OF_BOUNDS
         );
+        assert_eq!(super::SHORTEST_COMMAND, library::SHORTEST_COMMAND);
+        assert_eq!(super::LONGEST_COMMAND, library::LONGEST_COMMAND);
+        assert_eq!(
+            super::COMMAND_TIMEOUT_OUT_OF_BOUNDS,
+            library::COMMAND_TIMEOUT_OUT_OF_BOUNDS
+        );
         assert_eq!(super::LONGEST_NAMESPACE, library::LONGEST_NAMESPACE);
         assert_eq!(super::NAMESPACE_LENGTH, library::NAMESPACE_LENGTH);
         assert_eq!(super::NOT_IN_NAMESPACE, library::NOT_IN_NAMESPACE);

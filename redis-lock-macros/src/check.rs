@@ -51,7 +51,12 @@ impl Locked {
             Some(Wait::For(time)) => Some(time),
             _ => None,
         };
-        let times = [wait, options.ttl.as_ref(), options.max_hold.as_ref()];
+        let times = [
+            wait,
+            options.ttl.as_ref(),
+            options.max_hold.as_ref(),
+            options.command_timeout.as_ref(),
+        ];
         let times = times.into_iter().flatten().filter_map(|time| match time {
             Time::Expr(expr) => Some(expr),
             Time::Fixed(..) => None,

@@ -9,7 +9,7 @@ use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprLit, Lit, LitBool, LitStr, Path, Result, Token};
 
 use crate::args::{Key, Keys, Mode, ModeOrExpr, Time, Wait};
-use crate::bounds::{self, LONGEST, SHORTEST_LEASE};
+use crate::bounds::{self, LONGEST, LONGEST_COMMAND, SHORTEST_COMMAND, SHORTEST_LEASE};
 use crate::duration;
 use crate::mistakes::Mistakes;
 use crate::template::Template;
@@ -183,6 +183,32 @@ pub(crate) fn max_hold(value: Expr) -> Result<Time> {
             span,
             refused("max_hold", time, bounds::MAX_HOLD_OUT_OF_BOUNDS),
         )),
+        time => Ok(time),
+    }
+}
+
+pub(crate) fn command_timeout(value: Expr) -> Result<Time> {
+    if let Some(span) = forever(&value) {
+        return Err(Error::new(
+            span,
+            "a command that is never answered would be waited for for ever: write `command_timeout = \"500ms\"`",
+        ));
+    }
+    match time("command_timeout", value)? {
+        Time::Fixed(Duration::ZERO, span) => Err(Error::new(
+            span,
+            "no command is answered in no time: write `command_timeout = \"500ms\"`",
+        )),
+        Time::Fixed(time, span) if !(SHORTEST_COMMAND..=LONGEST_COMMAND).contains(&time) => {
+            Err(Error::new(
+                span,
+                refused(
+                    "command_timeout",
+                    time,
+                    bounds::COMMAND_TIMEOUT_OUT_OF_BOUNDS,
+                ),
+            ))
+        }
         time => Ok(time),
     }
 }

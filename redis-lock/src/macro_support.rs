@@ -32,6 +32,7 @@ pub struct Opts {
     ttl: Option<Duration>,
     max_hold: Option<Duration>,
     auto_extend: Option<bool>,
+    command_timeout: Option<Duration>,
     namespace: Option<Arc<str>>,
     locker: Option<Locker>,
 }
@@ -45,6 +46,7 @@ impl Opts {
             ttl: None,
             max_hold: None,
             auto_extend: None,
+            command_timeout: None,
             namespace: None,
             locker: None,
         }
@@ -71,6 +73,12 @@ impl Opts {
     #[must_use]
     pub fn auto_extend(mut self, auto_extend: bool) -> Self {
         self.auto_extend = Some(auto_extend);
+        self
+    }
+
+    #[must_use]
+    pub fn command_timeout(mut self, command_timeout: Duration) -> Self {
+        self.command_timeout = Some(command_timeout);
         self
     }
 
@@ -103,6 +111,9 @@ impl Opts {
         }
         if let Some(auto_extend) = self.auto_extend {
             locker = locker.auto_extend(auto_extend);
+        }
+        if let Some(command_timeout) = self.command_timeout {
+            locker = locker.command_timeout(command_timeout);
         }
         if let Some(namespace) = self.namespace {
             locker = locker.namespace(namespace);

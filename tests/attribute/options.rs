@@ -242,3 +242,24 @@ async fn holds_in_the_mode_that_an_expression_gives() {
     assert!(error.is_err_and(|error| error.is_contended()));
     reader.unlock().await.expect("unlocked");
 }
+
+#[redis_lock(key = "command", command_timeout = limit)]
+async fn command_timeout_given(limit: Duration) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Shown by what the library refuses.
+#[tokio::test]
+async fn waits_for_commands_as_long_as_it_says() {
+    let (_server, locker) = start().await;
+    let fine = with_locker(locker.clone(), command_timeout_given(SOON)).await;
+    fine.expect("the lock");
+    let refused = with_locker(locker, command_timeout_given(Duration::from_millis(5))).await;
+    assert!(matches!(
+        refused,
+        Err(Error::InvalidOptions {
+            option: "command_timeout",
+            ..
+        })
+    ));
+}

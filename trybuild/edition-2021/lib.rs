@@ -23,6 +23,8 @@ pub mod body_moves_arguments;
 pub mod body_recursive;
 #[path = "../pass/body_unsafe.rs"]
 pub mod body_unsafe;
+#[path = "../pass/command_timeouts.rs"]
+pub mod command_timeouts;
 #[path = "../pass/crate_path.rs"]
 pub mod crate_path;
 #[path = "../pass/every_option.rs"]
