@@ -4,7 +4,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use redis_lock::{Error, Guard, Key, Locker, Mode, Unlock, Wait, init, locker, with_locker};
+use redis_lock::{
+    Error, Guard, Key, Locker, Mode, Unlock, Wait, init, locker, with_current_locker, with_locker,
+};
 
 fn send<T: Send>(_: &T) {}
 fn send_static<T: Send + 'static>(_: &T) {}
@@ -56,12 +58,21 @@ fn futures() {
         send(&Locker::connect(key));
 
         send_static(&of_locker.lock_exec("key", async { Ok::<(), Error>(()) }));
+        send_static(&of_locker.scope(key, async |_| ()));
+        send_static(&of_locker.scope_all([key], |_| async {}));
+        send_static(&of_locker.lock_all([(key, Mode::R)]));
         send_static(&with_locker(locker.clone(), async {}));
+        send_static(&with_current_locker(async {}));
         // These borrow what they are given.
         send(&of_locker.lock_exec(key, async { Ok::<_, Error>(key.len()) }));
+        send(&of_locker.scope(key, async |_| key.len()));
         send(&with_locker(locker.clone(), async { key.len() }));
+        send(&with_current_locker(async { key.len() }));
 
         assert_not_send!(&of_locker.lock_exec(key, local_body()));
+        assert_not_send!(&of_locker.scope(key, |_| local_body()));
+        let here = Rc::new(1);
+        assert_not_send!(&of_locker.scope(key, async |_| drop(here)));
         assert_not_send!(&with_locker(locker, local_body()));
     };
 }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis_lock::{Error, Key, Locker, Mode, with_locker};
+use redis_lock::{Error, Key, Locker, Mode, with_current_locker, with_locker};
 use redis_lock_tests::{Proxy, Server};
 use tokio::time::timeout;
 
@@ -242,14 +242,50 @@ async fn the_locker_in_scope_is_that_of_the_task_or_that_of_the_process() {
     with_locker(scoped.clone(), in_namespace("tenant", &server)).await;
     assert!(matches!(redis_lock::locker(), Err(Error::NotInitialized)));
 
-    redis_lock::init(default).unwrap();
+    let unset = async || redis_lock::locker().unwrap_err().to_string();
+    let message = with_locker(scoped.clone(), tokio::spawn(unset()))
+        .await
+        .unwrap();
+    assert!(
+        message.ends_with("only through `redis_lock::spawn(..)`"),
+        "{message}"
+    );
+
+    redis_lock::init(default.clone()).unwrap();
     in_namespace("lock", &server).await;
     with_locker(scoped, in_namespace("tenant", &server)).await;
     in_namespace("lock", &server).await;
 
+    // A task that is spawned inherits nothing, except by these.
+    let inherits = async || {
+        let plain = tokio::spawn(async { namespace() }).await.unwrap();
+        let spawned = redis_lock::spawn(async { namespace() }).await.unwrap();
+        let carried = with_current_locker(async { namespace() });
+        let carried = tokio::spawn(carried).await.unwrap();
+        [plain, spawned, carried]
+    };
+    let tenant = || default.clone().namespace("tenant");
+    assert_eq!(inherits().await, ["lock", "lock", "lock"]);
+    let inside = with_locker(tenant(), inherits()).await;
+    assert_eq!(inside, ["lock", "tenant", "tenant"]);
+    // It is that of where the future was made, also where it is none.
+    let made = with_current_locker(async { namespace() });
+    assert_eq!(with_locker(tenant(), made).await, "lock");
+
     let second = redis_lock::init(server.manager().await).unwrap_err();
     assert!(matches!(second, Error::AlreadyInitialized));
     in_namespace("lock", &server).await;
+}
+
+/// That of the Locker in scope, which a Locker shows for debugging alone.
+fn namespace() -> &'static str {
+    let locker = format!("{:?}", redis_lock::locker().unwrap());
+    let is = |namespace: &str| locker.contains(&format!("namespace: {namespace:?}"));
+    let names = ["lock", "tenant"];
+    names
+        .into_iter()
+        .find(|name| is(name))
+        .expect("one of these")
 }
 
 /// Takes a lock with the Locker in scope, and looks for the name that it has in Redis.

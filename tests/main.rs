@@ -38,6 +38,7 @@ mod run;
 mod run_loss;
 mod runtimes;
 mod rwlock;
+mod scope;
 mod scripts;
 mod stage;
 mod support_works;

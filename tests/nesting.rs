@@ -316,6 +316,65 @@ async fn several_locks_are_taken_in_one_order_and_folded() {
 }
 
 #[tokio::test]
+async fn several_guards_are_found_where_their_keys_stand() {
+    let (_server, locker) = start().await;
+    let guards = locker.lock_all(["b", "c", "a", "b"]).await.expect("all");
+    let keys = [0, 1, 2, 3].map(|position| guards[position].key().to_string());
+    assert_eq!(keys, ["b", "c", "a", "b"]);
+    assert_eq!(guards[0].token(), guards[3].token());
+    assert_eq!(guards.iter().count(), 3);
+}
+
+#[tokio::test]
+async fn of_several_locks_each_has_the_mode_that_was_asked_for() {
+    let (_server, locker) = start().await;
+    let hasty = locker.clone().wait(Duration::ZERO);
+    let guards = locker
+        .lock_all([
+            ("b", Mode::R),
+            ("c", Mode::W),
+            ("a", Mode::R),
+            ("a", Mode::W),
+            ("b", Mode::R),
+        ])
+        .await
+        .expect("all");
+    // One that is asked for in both modes is held in the stronger.
+    for (key, mode) in [("a", Mode::Write), ("b", Mode::Read), ("c", Mode::Write)] {
+        assert_eq!(guards.get(key).expect("one of them").mode(), mode, "{key}");
+        let is_shared = hasty.try_read(key).await.expect("an answer").is_some();
+        assert_eq!(is_shared, mode == Mode::Read, "{key}");
+    }
+    guards.unlock().await.expect("held");
+
+    let reader = locker.clone().mode(Mode::Read);
+    let guards = reader.lock_all(["a", "b"]).await.expect("both");
+    assert!(guards.iter().all(|guard| guard.mode() == Mode::Read));
+}
+
+/// Each lock on its own: one may run within the outer hold, where the other may not.
+#[tokio::test]
+async fn of_several_locks_each_nests_in_its_own_mode() {
+    let (_server, locker) = start().await;
+    let locker = locker.wait(Duration::ZERO);
+    let read = async |outer: &[(&'static str, Mode)], inner: &[(&'static str, Mode)]| {
+        let inner = inner.to_vec();
+        locker
+            .scope_all(outer.to_vec(), async |_| {
+                locker.scope_all(inner, async |_| ()).await
+            })
+            .await
+            .expect("the outer ones")
+    };
+    let outer = [("a", Mode::R), ("b", Mode::W)];
+    read(&outer, &[("b", Mode::W), ("a", Mode::R), ("c", Mode::W)])
+        .await
+        .expect("as outside");
+    let refused = read(&outer, &[("a", Mode::W), ("b", Mode::W)]).await;
+    assert!(matches!(refused, Err(Error::WriteInsideRead { key }) if *key == *"a"));
+}
+
+#[tokio::test]
 async fn two_that_want_the_same_locks_the_other_way_round_do_not_block_each_other() {
     let (_server, locker) = start().await;
     let locker = locker.wait(Duration::from_secs(60));

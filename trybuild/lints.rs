@@ -51,7 +51,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis_lock::{Error, Held, Key, Locker, redis_lock};
+use redis_lock::{Error, Held, Key, Locker, Mode, redis_lock};
 
 #[redis_lock(key = "order:<id>")]
 async fn template(id: u64) -> Result<u64, Error> {
@@ -219,6 +219,8 @@ impl<T: Debug + Send + Sync> Till for Shop<T> {
 #[async_trait]
 trait Boxed {
     async fn close(&self, id: u64) -> Result<u64, Error>;
+
+    async fn count(&self, id: u64, other: u64, name: String) -> Result<u64, Error>;
 }
 
 #[async_trait]
@@ -226,6 +228,11 @@ impl<T: Display + Send + Sync> Boxed for Shop<T> {
     #[redis_lock(key = "till:<id>:<self.name>", guard = lock, on_contended = Ok(id))]
     async fn close(&self, id: u64) -> Result<u64, Error> {
         Ok(lock.token() + id)
+    }
+
+    #[redis_lock(key = [r("till:<id>"), w("till:<_other>"), "till"], mode = Mode::R, namespace = &name)]
+    async fn count(&self, id: u64, _other: u64, name: String) -> Result<u64, Error> {
+        Ok(1)
     }
 }
 
@@ -281,6 +288,7 @@ fn nothing_is_run() {
         drop(with_locker(&locker));
         let mut shop = Shop { name: "a", locker };
         drop((shop.by_ref(1), shop.open(1), shop.close(1)));
+        drop(shop.count(1, 2, String::new()));
         drop(shop.by_mut("b"));
         drop(Arc::new(shop).by_arc());
     };

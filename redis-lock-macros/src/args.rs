@@ -12,13 +12,15 @@ use crate::template::Template;
 use crate::values;
 
 /// The options that exist, in the order in which they are listed to people, each as it may be written.
-const OPTIONS: [(&str, &str); 11] = [
+const OPTIONS: [(&str, &str); 13] = [
     ("key", "key = \"order:<id>\""),
     ("mode", "mode = \"r\""),
     ("wait", "wait = \"5s\""),
     ("ttl", "ttl = \"30s\""),
     ("max_hold", "max_hold = \"5m\""),
     ("auto_extend", "auto_extend = false"),
+    ("command_timeout", "command_timeout = \"500ms\""),
+    ("namespace", "namespace = \"shop\""),
     ("on_contended", "on_contended = Ok(())"),
     ("map_err", "map_err = MyError::Lock"),
     ("guard", "guard = lock"),
@@ -34,10 +36,30 @@ pub(crate) struct Args {
     given: Vec<String>,
 }
 
-/// One key, or a list of them.
+/// One key, or a list of them, in which each may have a mode of its own.
 pub(crate) enum Keys<K> {
     One(K),
-    All(Vec<K>),
+    All(Vec<(K, Option<Mode>)>),
+}
+
+impl<K> Keys<K> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &K> {
+        let (one, all) = match self {
+            Keys::One(key) => (Some(key), None),
+            Keys::All(keys) => (None, Some(keys)),
+        };
+        one.into_iter()
+            .chain(all.into_iter().flatten().map(|(key, _)| key))
+    }
+
+    pub(crate) fn map<L>(self, mut f: impl FnMut(K) -> L) -> Keys<L> {
+        match self {
+            Keys::One(key) => Keys::One(f(key)),
+            Keys::All(keys) => {
+                Keys::All(keys.into_iter().map(|(key, mode)| (f(key), mode)).collect())
+            }
+        }
+    }
 }
 
 pub(crate) enum Key {
@@ -48,11 +70,13 @@ pub(crate) enum Key {
 /// All but the key. What is not given is `None`.
 #[derive(Default)]
 pub(crate) struct Options {
-    pub(crate) mode: Mode,
+    pub(crate) mode: ModeOrExpr,
     pub(crate) wait: Option<Wait>,
     pub(crate) ttl: Option<Time>,
     pub(crate) max_hold: Option<Time>,
     pub(crate) auto_extend: Option<LitBool>,
+    pub(crate) command_timeout: Option<Time>,
+    pub(crate) namespace: Option<Expr>,
     pub(crate) on_contended: Option<Expr>,
     pub(crate) map_err: Option<Expr>,
     pub(crate) guard: Option<Ident>,
@@ -60,12 +84,32 @@ pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) enum Mode {
     Read,
-    /// Exclusive is what is safe if nothing was said.
-    #[default]
     Write,
+}
+
+impl Mode {
+    /// As it is written in the attribute.
+    pub(crate) fn letter(self) -> &'static str {
+        match self {
+            Mode::Read => "r",
+            Mode::Write => "w",
+        }
+    }
+}
+
+pub(crate) enum ModeOrExpr {
+    Fixed(Mode),
+    Expr(Expr),
+}
+
+impl Default for ModeOrExpr {
+    /// Exclusive is what is safe if nothing was said.
+    fn default() -> Self {
+        ModeOrExpr::Fixed(Mode::Write)
+    }
 }
 
 pub(crate) enum Wait {
@@ -139,11 +183,15 @@ impl Args {
                 let value = values::ungroup(input.parse()?);
                 match option.as_str() {
                     "key" => self.keys = values::keys(value, mistakes),
-                    "mode" => options.mode = values::mode(&value)?,
+                    "mode" => options.mode = values::mode(value)?,
                     "wait" => options.wait = Some(values::wait(value)?),
                     "ttl" => options.ttl = Some(values::ttl(value)?),
                     "max_hold" => options.max_hold = Some(values::max_hold(value)?),
                     "auto_extend" => options.auto_extend = Some(values::auto_extend(&value)?),
+                    "command_timeout" => {
+                        options.command_timeout = Some(values::command_timeout(value)?);
+                    }
+                    "namespace" => options.namespace = Some(values::namespace(value)?),
                     "on_contended" => options.on_contended = Some(value),
                     "map_err" => options.map_err = Some(value),
                     _ => options.locker = Some(value),

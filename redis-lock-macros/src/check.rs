@@ -6,11 +6,12 @@ use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::{Expr, ReturnType, Type};
 
-use crate::args::{self, Args, Keys, Options, Time, Wait};
+use crate::args::{self, Args, Keys, ModeOrExpr, Options, Time, Wait};
 use crate::function::{AsyncBlock, Function, mentions};
 use crate::mistakes::{Mistakes, did_you_mean, list};
 use crate::returns;
 use crate::template::{Part, Step, Template};
+use crate::values;
 
 /// A function and the lock to run it under.
 pub(crate) struct Locked {
@@ -41,11 +42,7 @@ pub(crate) enum Piece {
 impl Locked {
     /// What the user wrote as code in the options.
     pub(crate) fn expressions(&self) -> Vec<TokenStream> {
-        let keys = match &self.keys {
-            Keys::One(key) => std::slice::from_ref(key),
-            Keys::All(keys) => keys,
-        };
-        let keys = keys.iter().filter_map(|key| match key {
+        let keys = self.keys.iter().filter_map(|key| match key {
             Key::Expr(expr) => Some(expr),
             Key::Pieces(..) => None,
         });
@@ -54,13 +51,28 @@ impl Locked {
             Some(Wait::For(time)) => Some(time),
             _ => None,
         };
-        let times = [wait, options.ttl.as_ref(), options.max_hold.as_ref()];
+        let times = [
+            wait,
+            options.ttl.as_ref(),
+            options.max_hold.as_ref(),
+            options.command_timeout.as_ref(),
+        ];
         let times = times.into_iter().flatten().filter_map(|time| match time {
             Time::Expr(expr) => Some(expr),
             Time::Fixed(..) => None,
         });
-        let others = [&options.on_contended, &options.map_err, &options.locker];
-        keys.chain(times)
+        let mode = match &options.mode {
+            ModeOrExpr::Expr(expr) => Some(expr),
+            ModeOrExpr::Fixed(_) => None,
+        };
+        let others = [
+            &options.namespace,
+            &options.on_contended,
+            &options.map_err,
+            &options.locker,
+        ];
+        keys.chain(mode)
+            .chain(times)
             .chain(others.into_iter().flatten())
             .map(Expr::to_token_stream)
             .collect()
@@ -68,11 +80,7 @@ impl Locked {
 
     /// What the templates name.
     pub(crate) fn places(&self) -> impl Iterator<Item = &Ident> {
-        let keys = match &self.keys {
-            Keys::One(key) => std::slice::from_ref(key),
-            Keys::All(keys) => keys,
-        };
-        let pieces = keys.iter().filter_map(|key| match key {
+        let pieces = self.keys.iter().filter_map(|key| match key {
             Key::Pieces(pieces, _) => Some(pieces),
             Key::Expr(_) => None,
         });
@@ -93,14 +101,13 @@ pub(crate) fn check(args: Args, function: Function, mistakes: &mut Mistakes) -> 
         );
     }
     check_guard(&args.options, &function, mistakes);
-    let mut check_key = |key| match key {
+    if let Some(namespace) = &args.options.namespace {
+        check_namespace(namespace, &function, mistakes);
+    }
+    let keys = args.keys?.map(|key| match key {
         args::Key::Template(template) => resolve(template, &function, mistakes),
         args::Key::Expr(expr) => Key::Expr(expr),
-    };
-    let keys = match args.keys? {
-        Keys::One(key) => Keys::One(check_key(key)),
-        Keys::All(keys) => Keys::All(keys.into_iter().map(check_key).collect()),
-    };
+    });
     let (returns, block) = checked?;
     Some(Locked {
         function,
@@ -126,7 +133,9 @@ fn check_signature(
         );
     } else if sig.asyncness.is_none() {
         future = match &sig.output {
-            ReturnType::Type(_, returns) => returns::of_future(returns),
+            ReturnType::Type(_, returns) => {
+                returns::of_future(returns).or_else(|| returns::of_named_future(returns))
+            }
             ReturnType::Default => None,
         };
         if future.is_none() {
@@ -150,10 +159,18 @@ fn check_signature(
             let first = function.body.clone().into_iter().next();
             mistakes.add(
                 first.map_or(name.span(), |token| token.span()),
-                format!(
-                    "only an `async` block can run under a lock, and what stands around it would run without: \
-                     write `async fn {name}`, or make the whole body one `async move {{ … }}` or `Box::pin(async move {{ … }})`"
-                ),
+                match &sig.output {
+                    // As `tower::Service::call`, which cannot be an `async fn`, and clones `self` before its block.
+                    ReturnType::Type(_, output) if returns::of_named_future(output).is_some() => format!(
+                        "only an `async` block can run under a lock, and what stands around it would run without: \
+                         put `#[redis_lock]` on an `async fn` of its own, and call that one in the future that `{name}` returns; \
+                         or make the whole body one `Box::pin(async move {{ … }})`"
+                    ),
+                    _ => format!(
+                        "only an `async` block can run under a lock, and what stands around it would run without: \
+                         write `async fn {name}`, or make the whole body one `async move {{ … }}` or `Box::pin(async move {{ … }})`"
+                    ),
+                },
             );
             return None;
         };
@@ -185,6 +202,32 @@ fn check_guard(options: &Options, function: &Function, mistakes: &mut Mistakes) 
         mistakes.add(
             guard.span(),
             format!("`{guard}` is an argument already: give the guard a name of its own"),
+        );
+    }
+}
+
+/// Unlike in a key, a place in a namespace would stay as it is, and all tenants would meet under one name.
+fn check_namespace(namespace: &Expr, function: &Function, mistakes: &mut Mistakes) {
+    let Some(text) = values::text(namespace) else {
+        return;
+    };
+    let value = text.value();
+    let names = function.names();
+    let place = value.split('<').skip(1).find_map(|open| {
+        let (inside, _) = open.split_once('>')?;
+        let root = inside.split(['.', ':']).next()?;
+        names
+            .iter()
+            .any(|name| name.unraw() == root)
+            .then_some(inside)
+    });
+    if let Some(place) = place {
+        mistakes.add(
+            text.span(),
+            format!(
+                "`<{place}>` has no value in a namespace, only in a key: \
+                 give `namespace` an expression instead, such as `namespace = format!(\"…{{}}\", {place})`"
+            ),
         );
     }
 }
@@ -240,6 +283,13 @@ fn unknown_name(written: &str, root: &str, names: &[Ident]) -> String {
         return format!("`<{written}>` stands in a function without `self`; only a method has one");
     }
     let names: Vec<String> = names.iter().map(|name| name.unraw().to_string()).collect();
+    let underscored = format!("_{root}");
+    if names.contains(&underscored) {
+        return format!(
+            "`<{written}>` names no argument: it is called `{underscored}` here. Call it `{root}`, as the key uses it, \
+             or write `<_{written}>`"
+        );
+    }
     let names = || names.iter().map(String::as_str);
     let hint = did_you_mean(root, names()).unwrap_or_default();
     let known = match names().count() {

@@ -4,13 +4,13 @@
 //! Names of ours are `mixed_site`: the body cannot see them, nor can a name of the user's shadow them. Paths start
 //! at `::redis_lock::__private` or `::core`, as any other may mean something else where the function stands.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Expr, FnArg, Type, parse_quote_spanned};
 
-use crate::args::{Keys, Mode, Time, Wait};
+use crate::args::{Keys, Mode, ModeOrExpr, Time, Wait};
 use crate::check::{Key, Locked, Piece};
 use crate::function::{Argument, mentions};
 use crate::returns;
@@ -35,14 +35,18 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
         Some(block) => (&block.brace, &block.body),
         None => (&function.brace, &function.body),
     };
-    let mut body = Group::new(Delimiter::Brace, body.clone());
+    let body = match &locked.block {
+        Some(_) => use_rebound(&locked, body),
+        None => body.clone(),
+    };
+    let mut body = Group::new(Delimiter::Brace, body);
     body.set_span(site.located_at(brace.span.join()));
 
     // Keys and options are made before the wait, so that nothing borrowed for them is held across it.
     let runs = quote_spanned! {site=>
         let keys = #keys;
         let options = #options;
-        #private::run::<#returns, _, _>(
+        let (ours, of, run) = #private::run::<#returns, _>(
             options,
             keys,
             async move {
@@ -51,8 +55,8 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
                 #guard
                 #body
             },
-            #on_error,
-        ).await
+        );
+        #private::finish::<#returns, _>(ours, of, run.await, #on_error)
     };
     put_in_place(&locked, &runs)
 }
@@ -95,24 +99,31 @@ fn private(locked: &Locked, span: Span) -> TokenStream {
 fn keys(locked: &Locked) -> TokenStream {
     match &locked.keys {
         Keys::One(one) => {
-            let one = key(locked, one);
+            let one = key(locked, one, None);
             quote_spanned!(Span::mixed_site()=> [#one])
         }
         Keys::All(all) => {
-            let all = all.iter().map(|one| key(locked, one));
+            let all = all.iter().map(|(one, mode)| key(locked, one, *mode));
             quote_spanned!(Span::mixed_site()=> [#(#all),*])
         }
     }
 }
 
-fn key(locked: &Locked, key: &Key) -> TokenStream {
+fn key(locked: &Locked, key: &Key, mode: Option<Mode>) -> TokenStream {
     let (value, span) = match key {
         Key::Expr(expr) => (expr.to_token_stream(), expr.span()),
         Key::Pieces(pieces, span) => (join(locked, pieces, *span), *span),
     };
     let span = Span::mixed_site().located_at(span);
     let private = private(locked, span);
-    quote_spanned!(span=> ::core::convert::Into::<#private::Key>::into(#value))
+    let key = quote_spanned!(span=> ::core::convert::Into::<#private::Key>::into(#value));
+    match mode {
+        None => quote_spanned!(span=> #private::request(#key)),
+        Some(mode) => {
+            let mode = fixed_mode(locked, mode);
+            quote_spanned!(span=> #private::request_in(#mode, #key))
+        }
+    }
 }
 
 fn join(locked: &Locked, pieces: &[Piece], span: Span) -> TokenStream {
@@ -152,9 +163,9 @@ fn options(locked: &Locked) -> TokenStream {
     let private_at = |span| private(locked, site.located_at(span));
     let private = private(locked, site);
 
-    let mode = match options.mode {
-        Mode::Read => quote_spanned!(site=> Read),
-        Mode::Write => quote_spanned!(site=> Write),
+    let mode = match &options.mode {
+        ModeOrExpr::Fixed(mode) => fixed_mode(locked, *mode),
+        ModeOrExpr::Expr(expr) => expr.to_token_stream(),
     };
     let time = |time: &Time| match time {
         Time::Expr(expr) => expr.to_token_stream(),
@@ -182,10 +193,18 @@ fn options(locked: &Locked) -> TokenStream {
         let max_hold = time(max_hold);
         quote_spanned!(site=> .max_hold(#max_hold))
     });
+    let command_timeout = options.command_timeout.as_ref().map(|command_timeout| {
+        let command_timeout = time(command_timeout);
+        quote_spanned!(site=> .command_timeout(#command_timeout))
+    });
     let auto_extend = options
         .auto_extend
         .as_ref()
         .map(|auto_extend| quote_spanned!(site=> .auto_extend(#auto_extend)));
+    let namespace = options
+        .namespace
+        .as_ref()
+        .map(|namespace| quote_spanned!(site=> .namespace(#namespace)));
     let locker = options.locker.as_ref().map(|locker| {
         // Borrowed, so that `self.locker` is not moved; a reference to one will do as well.
         let span = site.located_at(locker.span());
@@ -193,7 +212,16 @@ fn options(locked: &Locked) -> TokenStream {
         quote_spanned!(span=> .locker(::core::borrow::Borrow::<#private::Locker>::borrow(&#locker)))
     });
     quote_spanned! {site=>
-        #private::Opts::new(#private::Mode::#mode) #wait #ttl #max_hold #auto_extend #locker
+        #private::Opts::new(#mode) #wait #ttl #max_hold #auto_extend #command_timeout #namespace #locker
+    }
+}
+
+fn fixed_mode(locked: &Locked, mode: Mode) -> TokenStream {
+    let site = Span::mixed_site();
+    let private = private(locked, site);
+    match mode {
+        Mode::Read => quote_spanned!(site=> #private::Mode::Read),
+        Mode::Write => quote_spanned!(site=> #private::Mode::Write),
     }
 }
 
@@ -292,20 +320,77 @@ fn captures(locked: &mut Locked) -> TokenStream {
     captures.into_iter().rev().collect()
 }
 
+/// A block that rebinds its arguments, as `#[async_trait]` writes `let id = id;`, makes an unused variable of one that
+/// only the attribute uses. So the attribute uses that one as well.
+fn use_rebound(locked: &Locked, body: &TokenStream) -> TokenStream {
+    let arguments = locked.function.arguments();
+    let mut tokens = Vec::new();
+    for token in body.clone() {
+        let ends = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ';');
+        tokens.push(token);
+        if !ends {
+            continue;
+        }
+        let Some(name) = rebound(&tokens) else {
+            continue;
+        };
+        let argument = arguments.iter().find(|argument| argument.ident == name);
+        if let Some(argument) = argument
+            && names_argument(locked, &name)
+        {
+            let conditions = argument
+                .attrs
+                .iter()
+                .filter(|attr| is(attr, &["cfg", "cfg_attr"]));
+            let site = Span::mixed_site();
+            tokens.extend(quote_spanned! {site=>
+                #(#conditions)* #[allow(clippy::used_underscore_binding)] let _ = &#name;
+            });
+        }
+    }
+    tokens.into_iter().collect()
+}
+
+/// The name in `let name = name;` or `let mut name = name;`, if the tokens end so.
+fn rebound(tokens: &[TokenTree]) -> Option<Ident> {
+    let [
+        rest @ ..,
+        TokenTree::Ident(to),
+        TokenTree::Punct(equals),
+        TokenTree::Ident(from),
+        _,
+    ] = tokens
+    else {
+        return None;
+    };
+    let is_word = |token: Option<&TokenTree>, word: &str| matches!(token, Some(TokenTree::Ident(ident)) if ident == word);
+    let rest = match rest {
+        [rest @ .., last] if is_word(Some(last), "mut") => rest,
+        rest => rest,
+    };
+    let is_rebound = is_word(rest.last(), "let") && equals.as_char() == '=' && to == from;
+    is_rebound.then(|| to.clone())
+}
+
 /// Whether the compiler would call the argument used if the attribute were not there, or the attribute itself uses it.
 fn is_used(locked: &Locked, ident: &Ident) -> bool {
     let function = &locked.function;
     (ident == "self" && locked.block.is_none())
-        || locked.places().any(|name| name.unraw() == ident.unraw())
-        || locked
-            .expressions()
-            .iter()
-            .any(|code| mentions(code, ident))
+        || names_argument(locked, ident)
         || function
             .attrs
             .iter()
             .any(|attr| records_arguments(attr) || mentions(&attr.to_token_stream(), ident))
         || mentions(&function.body, ident)
+}
+
+/// Whether a key or an option uses it.
+fn names_argument(locked: &Locked, ident: &Ident) -> bool {
+    locked.places().any(|name| name.unraw() == ident.unraw())
+        || locked
+            .expressions()
+            .iter()
+            .any(|code| mentions(code, ident))
 }
 
 /// `#[tracing::instrument]`, which has yet to be expanded, puts all of them into its span.
@@ -357,14 +442,16 @@ mod tests {
             pub async fn ship(id: u64, (_all, mut rest): (A, B)) -> Result<impl Iterator, Error> {
                 #![allow(unused)]
                 let keys = [
-                    ::core::convert::Into::<::redis_lock::__private::Key>::into(
-                        ::redis_lock::__private::format!("order:{}:{{a}}", id)
+                    ::redis_lock::__private::request(
+                        ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                            ::redis_lock::__private::format!("order:{}:{{a}}", id)
+                        )
                     )
                 ];
                 let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Read)
                     .wait(::redis_lock::__private::Duration::new(90u64, 0u32))
                     .ttl(::redis_lock::__private::Duration::new(0u64, 500000000u32));
-                ::redis_lock::__private::run::<Result<_, Error>, _, _>(
+                let (ours, of, run) = ::redis_lock::__private::run::<Result<_, Error>, _>(
                     options,
                     keys,
                     async move {
@@ -379,8 +466,13 @@ mod tests {
                         let _ = &id;
                         { rest.next() }
                     },
+                );
+                ::redis_lock::__private::finish::<Result<_, Error>, _>(
+                    ours,
+                    of,
+                    run.await,
                     move |error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(error),
-                ).await
+                )
             }
             "#,
         );
@@ -403,11 +495,11 @@ mod tests {
             },
             "
             async fn ship(&self, #[cfg(unix)] #[doc(hidden)] id: u64) -> Alias {
-                let keys = [::core::convert::Into::<locks::__private::Key>::into(self.key())];
+                let keys = [locks::__private::request(::core::convert::Into::<locks::__private::Key>::into(self.key()))];
                 let options = locks::__private::Opts::new(locks::__private::Mode::Write)
                     .wait(locks::__private::Wait::Forever)
                     .max_hold(self.limit);
-                locks::__private::run::<Alias, _, _>(
+                let (ours, of, run) = locks::__private::run::<Alias, _>(
                     options,
                     keys,
                     async move {
@@ -426,8 +518,13 @@ mod tests {
                         let lock = locks::__private::held();
                         { Ok(()) }
                     },
+                );
+                locks::__private::finish::<Alias, _>(
+                    ours,
+                    of,
+                    run.await,
                     move |error| <Alias as locks::__private::LockOutput>::from_lock(error),
-                ).await
+                )
             }
             ",
         );
@@ -437,7 +534,9 @@ mod tests {
     fn of_what_async_trait_leaves_behind() {
         assert_expands(
             quote!(
-                key = ["a:<a.id()>", "b:<b:04>"],
+                key = ["a:<a.id()>", r("b:<b:04>")],
+                mode = self.mode,
+                namespace = "shop",
                 on_contended = Ok(()),
                 map_err = Failed::Lock,
                 guard = locks,
@@ -458,17 +557,23 @@ mod tests {
             fn ship<'life0>(&'life0 self, a: A, b: u8) -> Pin<Box<dyn Future<Output = Result<(), E>> + 'life0>> {
                 Box::pin(async move {
                     let keys = [
-                        ::core::convert::Into::<::redis_lock::__private::Key>::into(
-                            ::redis_lock::__private::format!("a:{}", a.r#id())
+                        ::redis_lock::__private::request(
+                            ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                                ::redis_lock::__private::format!("a:{}", a.r#id())
+                            )
                         ),
-                        ::core::convert::Into::<::redis_lock::__private::Key>::into(
-                            ::redis_lock::__private::format!("b:{:04}", b)
+                        ::redis_lock::__private::request_in(
+                            ::redis_lock::__private::Mode::Read,
+                            ::core::convert::Into::<::redis_lock::__private::Key>::into(
+                                ::redis_lock::__private::format!("b:{:04}", b)
+                            )
                         )
                     ];
-                    let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Write)
+                    let options = ::redis_lock::__private::Opts::new(self.mode)
                         .auto_extend(false)
+                        .namespace("shop")
                         .locker(::core::borrow::Borrow::<::redis_lock::__private::Locker>::borrow(&self.locker));
-                    ::redis_lock::__private::run::<Result<(), E>, _, _>(
+                    let (ours, of, run) = ::redis_lock::__private::run::<Result<(), E>, _>(
                         options,
                         keys,
                         async move {
@@ -484,10 +589,19 @@ mod tests {
                             {
                                 let __self = self;
                                 let a = a;
+                                #[allow(clippy::used_underscore_binding)]
+                                let _ = &a;
                                 let b = b;
+                                #[allow(clippy::used_underscore_binding)]
+                                let _ = &b;
                                 Ok(())
                             }
                         },
+                    );
+                    ::redis_lock::__private::finish::<Result<(), E>, _>(
+                        ours,
+                        of,
+                        run.await,
                         move |error| if ::redis_lock::__private::Error::is_contended(&error) {
                             Ok(())
                         } else {
@@ -498,7 +612,7 @@ mod tests {
                                 )
                             )
                         },
-                    ).await
+                    )
                 })
             }
             "#,

@@ -1,6 +1,7 @@
 //! The attribute `#[redis_lock]`; an implementation detail of the `redis_lock` crate, which exports it.
 
 mod args;
+mod bounds;
 mod check;
 mod duration;
 mod expand;
@@ -36,18 +37,21 @@ use crate::mistakes::Mistakes;
 ///
 /// When the function is called, nothing happens yet; when its future is polled, it makes the key, waits for the lock,
 /// runs the body, gives the lock back and returns what the body returned. The lock is taken with `locker`, else with the
-/// one in scope: that of `redis_lock::with_locker`, else that of `redis_lock::init`.
+/// one in scope: that of `redis_lock::with_locker`, which a spawned task inherits only through `redis_lock::spawn`, else that
+/// of `redis_lock::init`.
 ///
 /// # Options
 ///
 /// | option | value | if not given |
 /// | --- | --- | --- |
 /// | `key` | what is locked: a string with [places](#keys) for arguments, an expression that is `Into<Key>`, or a [list](#several-keys) of these | must be given |
-/// | `mode` | `"r"` or `"read"`: together with other readers; `"w"` or `"write"`: alone | `"w"`, as exclusive is always safe |
+/// | `mode` | `"r"` or `"read"`: together with other readers; `"w"` or `"write"`: alone; or an expression that is `Into<Mode>` | `"w"`, as exclusive is always safe |
 /// | `wait` | how long to queue: a length of time, `"forever"`, or an expression that is `Into<Wait>`; `"0s"` is one try | the locker's |
 /// | `ttl` | the lease, which is how long others are blocked if this process dies: a length of time, or an expression of type `Duration` | the locker's |
 /// | `max_hold` | how long the lock is held at most, after which the body is stopped: as `ttl` | the locker's |
 /// | `auto_extend` | `true`: the lease is extended for as long as the body runs; `false`: it ends after `ttl` | the locker's |
+/// | `command_timeout` | how long a command may take before Redis counts as out of reach: as `ttl` | the locker's |
+/// | `namespace` | the prefix of every name in Redis: a string, or an expression that is `AsRef<str>` | the locker's |
 /// | `on_contended` | an expression, evaluated *instead of the body* when the lock was not had in time | an [error](#errors) |
 /// | `map_err` | what makes the function's error of the lock's: a function, a variant, a closure | `From<redis_lock::Error>` |
 /// | `guard` | a name, by which the [body knows its lock](#the-lock-in-the-body) | |
@@ -56,8 +60,12 @@ use crate::mistakes::Mistakes;
 ///
 /// A length of time is a string of whole numbers with units, the longer unit first: `"500ms"`, `"30s"`, `"1m30s"`, `"1h"`.
 ///
-/// Expressions may use the arguments; those of `key`, `wait`, `ttl`, `max_hold` and `locker` are evaluated once, in this
-/// order, before the wait. The body gets every argument, so they have to borrow or clone what is not `Copy`. What
+/// What the library would refuse when the function is called is refused when it is compiled, where it is written as text: a `ttl`
+/// or a `max_hold` below 100 ms or above a year, a `wait` above a year, a `command_timeout` below 10 ms or above a minute, a `namespace` that is empty, longer than 128 bytes, or
+/// has one of `{`, `}` and `#` in it.
+///
+/// Expressions may use the arguments; those of `key`, `mode`, `wait`, `ttl`, `max_hold`, `command_timeout`, `namespace` and `locker` are
+/// evaluated once, in this order, before the wait. The body gets every argument, so they have to borrow or clone what is not `Copy`. What
 /// `on_contended` and `map_err` use of them has to be `Copy`, as the body owns the rest; and they cannot `.await`.
 ///
 /// ## Keys
@@ -97,20 +105,21 @@ use crate::mistakes::Mistakes;
 ///
 /// ## Several keys
 ///
-/// A list of keys locks them all, in one mode; the body runs when the last one is had. They are taken in an order of
+/// A list of keys locks them all; the body runs when the last one is had. They are taken in an order of
 /// their own, whatever the order they are written in, so that functions that name the same keys do not wait for each
 /// other for ever. A key that is there twice is taken once. `wait` is for all of them together.
+///
+/// All are held in the one `mode`, but those that are marked, which have a mode of their own: `r("rates")` or
+/// `read("rates")`, `w("account:<id>")` or `write("account:<id>")`. A key that is there twice in different modes is held for writing. A
+/// function of yours that has one of these names is called as `self::read(id)`.
 ///
 /// ```
 /// # use redis_lock::{Error, redis_lock};
 /// # async fn book(account: u64, amount: i64, token: u64) {}
-/// #[redis_lock(key = ["account:<from>", "account:<to>"], guard = locks)]
+/// #[redis_lock(key = [w("account:<from>"), w("account:<to>"), r("rates")], guard = locks)]
 /// async fn transfer(from: u64, to: u64, amount: i64) -> Result<(), Error> {
-///     for (account, amount) in [(from, -amount), (to, amount)] {
-///         if let Some(lock) = locks.get(&format!("account:{account}")) {
-///             book(account, amount, lock.token()).await;
-///         }
-///     }
+///     book(from, -amount, locks[0].token()).await;
+///     book(to, amount, locks[1].token()).await;
 ///     Ok(())
 /// }
 /// ```
@@ -119,7 +128,7 @@ use crate::mistakes::Mistakes;
 ///
 /// `guard = lock` binds a handle to that name: a `redis_lock::Held` with the lock's `key()`, `mode()` and fencing
 /// `token()`, and with `is_lost()`, `valid_for()` and `lost()`; for a list of keys a `redis_lock::HeldAll`, which finds
-/// each by its key. It is owned and cheap to clone, and can be sent to other tasks; it does not keep the lock.
+/// each by its position in the list, `locks[0]`, or by its key, `locks.get("account:7")`. It is owned and cheap to clone, and can be sent to other tasks; it does not keep the lock.
 ///
 /// ```
 /// # use redis_lock::{Error, redis_lock};
@@ -168,6 +177,8 @@ use crate::mistakes::Mistakes;
 /// The function returns a `Result`, by whatever alias, and its error type is `From<redis_lock::Error>`, or `map_err` makes
 /// it: that is how it says that the lock was not had in time, that Redis could not be reached, or that the lock was lost.
 /// When it is lost the body is stopped at its next await. What the body itself returns is passed on as it is.
+///
+/// Where the error type is one that you cannot give an `impl From<redis_lock::Error>`, as it is of another crate, `map_err` is the way.
 ///
 /// ```no_run
 /// use redis_lock::redis_lock;
@@ -241,15 +252,16 @@ use crate::mistakes::Mistakes;
 /// ```text
 /// async fn ship(id: u64) -> Result<(), Error> {
 ///     let keys = [Key::from(format!("order:{}", id))];
-///     let options = the mode, wait, ttl, max_hold, auto_extend and locker;
-///     run(options, keys, async move {
+///     let options = the mode, wait, ttl, max_hold, auto_extend, namespace and locker;
+///     let outcome = run(options, keys, async move {
 ///         let _ = &id;                    // the arguments, the last one first
 ///         let lock = held();              // guard = lock
 ///         { the body }
-///     }, |error| {
+///     })
+///     .await;
+///     outcome.unwrap_or_else(|error| {
 ///         if error.is_contended() { on_contended } else { Err(map_err(error)) }
 ///     })
-///     .await
 /// }
 /// ```
 ///
@@ -260,8 +272,12 @@ use crate::mistakes::Mistakes;
 /// - The future is `Send` if it would be without the attribute and what it returns is `Send`: it keeps that while the
 ///   lock is given back.
 /// - A function that returns a future may have the attribute if one `async` block is all that its body is:
-///   `-> impl Future<Output = R> { async move { … } }`, `-> Pin<Box<dyn Future<Output = R>>> { Box::pin(async move { … }) }`.
-///   The lock then is around what stands in the block, and the key is made there, at the first poll.
+///   `-> impl Future<Output = R> { async move { … } }`, `-> Pin<Box<dyn Future<Output = R>>> { Box::pin(async move { … }) }`,
+///   or the same with a type whose name ends in `Future`: `BoxFuture<'_, R>`, `Self::Future`. The lock then is around what
+///   stands in the block, and the key is made there, at the first poll. A `tower::Service::call` that has more to do, such as to clone
+///   `self`, calls an `async fn` that has the attribute.
+/// - The body is in a box, so that functions with the attribute may call each other about 20 deep before the compiler
+///   asks for a higher `recursion_limit`.
 ///
 /// # Other attributes
 ///
@@ -273,6 +289,7 @@ use crate::mistakes::Mistakes;
 ///   several without a thought for their order, write a list of keys.
 /// - `#[async_trait]` goes on the trait and on the `impl`, `#[redis_lock]` on methods inside. Arguments that are patterns
 ///   have no names there that a key could use.
+/// - An argument that only the key names is used: it is not warned of, and needs no underscore.
 /// - On a trait's method it needs a body; otherwise it goes on the implementations.
 #[proc_macro_attribute]
 pub fn redis_lock(

@@ -1,5 +1,6 @@
 //! What a function returns, as the expansion has to name it.
 
+use proc_macro2::Span;
 use syn::spanned::Spanned as _;
 use syn::visit_mut::{VisitMut, visit_type_mut};
 use syn::{GenericArgument, PathArguments, PathSegment, Type, TypeParamBound, parse_quote_spanned};
@@ -16,6 +17,25 @@ pub(crate) fn of_future(returns: &Type) -> Option<Type> {
     bounds.iter().find_map(|bound| match bound {
         TypeParamBound::Trait(bound) => output(bound.path.segments.last()?),
         _ => None,
+    })
+}
+
+/// What a future gives whose type has a name: `Self::Future`, as in `tower::Service`, or `BoxFuture<'_, R>`. By
+/// convention such names end in `Future`.
+pub(crate) fn of_named_future(returns: &Type) -> Option<Type> {
+    let Type::Path(path) = peel(returns) else {
+        return None;
+    };
+    let is_future = path
+        .path
+        .segments
+        .last()?
+        .ident
+        .to_string()
+        .ends_with("Future");
+    is_future.then(|| {
+        let site = Span::mixed_site().located_at(returns.span());
+        parse_quote_spanned!(site=> <#returns as ::core::future::Future>::Output)
     })
 }
 
@@ -95,6 +115,29 @@ mod tests {
             "::core::pin::Pin<::std::boxed::Box<dyn ::core::future::Future<Output = R> + Send + 'a>>",
         ] {
             assert_eq!(of(future).as_deref(), Some("R"), "{future}");
+        }
+    }
+
+    #[test]
+    fn futures_are_known_by_a_name_that_says_so() {
+        let of = |returns: &str| {
+            let returns = of_named_future(&syn::parse_str(returns).expect("a type"))?;
+            Some(returns.to_token_stream().to_string())
+        };
+        for (future, output) in [
+            (
+                "Self::Future",
+                "< Self :: Future as :: core :: future :: Future > :: Output",
+            ),
+            (
+                "BoxFuture<'a, R>",
+                "< BoxFuture < 'a , R > as :: core :: future :: Future > :: Output",
+            ),
+        ] {
+            assert_eq!(of(future).as_deref(), Some(output), "{future}");
+        }
+        for other in ["Result<R, E>", "Future<R>::Other", "Futures", "&Future"] {
+            assert_eq!(of(other), None, "{other}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What each option may be, and what is said when it is something else.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenTree};
@@ -7,7 +8,8 @@ use quote::ToTokens as _;
 use syn::parse::ParseStream;
 use syn::{Error, Expr, ExprLit, Lit, LitBool, LitStr, Path, Result, Token};
 
-use crate::args::{Key, Keys, Mode, Time, Wait};
+use crate::args::{Key, Keys, Mode, ModeOrExpr, Time, Wait};
+use crate::bounds::{self, LONGEST, LONGEST_COMMAND, SHORTEST_COMMAND, SHORTEST_LEASE};
 use crate::duration;
 use crate::mistakes::Mistakes;
 use crate::template::Template;
@@ -23,7 +25,7 @@ pub(crate) fn keys(value: Expr, mistakes: &mut Mistakes) -> Option<Keys<Key>> {
             ));
             return None;
         }
-        value => return mistakes.ok(key(value)).map(Keys::One),
+        value => return mistakes.ok(only_key(value)).map(Keys::One),
     };
     if array.elems.is_empty() {
         mistakes.push(Error::new_spanned(
@@ -33,8 +35,44 @@ pub(crate) fn keys(value: Expr, mistakes: &mut Mistakes) -> Option<Keys<Key>> {
         return None;
     }
     let keys = array.elems.into_iter();
-    let keys = keys.filter_map(|value| mistakes.ok(key(ungroup(value))));
+    let keys = keys.filter_map(|value| {
+        let (mode, value) = marked(ungroup(value));
+        mistakes.ok(key(value)).map(|key| (key, mode))
+    });
     Some(Keys::All(keys.collect()))
+}
+
+/// The mode and the key of `r(KEY)`, `read(KEY)`, `w(KEY)` and `write(KEY)`; anything else is a key.
+fn marked(value: Expr) -> (Option<Mode>, Expr) {
+    let Expr::Call(call) = &value else {
+        return (None, value);
+    };
+    let mode = match &*call.func {
+        Expr::Path(word) => word.path.get_ident().map(Ident::to_string),
+        _ => None,
+    };
+    match (mode.as_deref().and_then(mode_named), call.args.first()) {
+        (Some(mode), Some(key)) if call.args.len() == 1 && call.attrs.is_empty() => {
+            (Some(mode), ungroup(key.clone()))
+        }
+        _ => (None, value),
+    }
+}
+
+/// A key beside which there is no other: what is marked there is meant for a list, if it is not a call of a function.
+fn only_key(value: Expr) -> Result<Key> {
+    if let (Some(mode), inside) = marked(value.clone())
+        && text(&inside).is_some()
+    {
+        let (key, mode) = (inside.to_token_stream(), mode.letter());
+        return Err(Error::new_spanned(
+            value,
+            format!(
+                "only in a list does a key have a mode of its own: write `key = {key}, mode = \"{mode}\"`"
+            ),
+        ));
+    }
+    key(value)
 }
 
 fn key(value: Expr) -> Result<Key> {
@@ -56,16 +94,19 @@ fn key(value: Expr) -> Result<Key> {
     }
 }
 
-pub(crate) fn mode(value: &Expr) -> Result<Mode> {
+pub(crate) fn mode(value: Expr) -> Result<ModeOrExpr> {
     const MODES: &str = "\"r\" (or \"read\") shares the lock with other readers, \"w\" (or \"write\") takes it alone";
 
-    if let Some(Lit::Str(text)) = literal(value) {
-        let text = text.value();
-        return mode_named(&text)
-            .ok_or_else(|| Error::new_spanned(value, format!("unknown mode \"{text}\"; {MODES}")));
-    }
-    let message = match value {
-        Expr::Path(word)
+    let message = match (literal(&value), &value) {
+        (Some(Lit::Str(text)), _) => {
+            let text = text.value();
+            match mode_named(&text) {
+                Some(mode) => return Ok(ModeOrExpr::Fixed(mode)),
+                None => format!("unknown mode \"{text}\"; {MODES}"),
+            }
+        }
+        (Some(_), _) => format!("a mode is a string: {MODES}"),
+        (None, Expr::Path(word))
             if word
                 .path
                 .get_ident()
@@ -76,7 +117,7 @@ pub(crate) fn mode(value: &Expr) -> Result<Mode> {
                 word.to_token_stream()
             )
         }
-        _ => format!("a mode is a string: {MODES}"),
+        (None, _) => return Ok(ModeOrExpr::Expr(value)),
     };
     Err(Error::new_spanned(value, message))
 }
@@ -92,7 +133,13 @@ fn mode_named(name: &str) -> Option<Mode> {
 pub(crate) fn wait(value: Expr) -> Result<Wait> {
     match forever(&value) {
         Some(span) => Ok(Wait::Forever(span)),
-        None => time("wait", value).map(Wait::For),
+        None => match time("wait", value)? {
+            Time::Fixed(time, span) if time > LONGEST => Err(Error::new(
+                span,
+                refused("wait", time, bounds::WAIT_TOO_LONG),
+            )),
+            time => Ok(Wait::For(time)),
+        },
     }
 }
 
@@ -109,6 +156,13 @@ pub(crate) fn ttl(value: Expr) -> Result<Time> {
             span,
             "a lease of no time holds nothing: write `ttl = \"30s\"`",
         )),
+        Time::Fixed(time, span) if time < SHORTEST_LEASE => Err(Error::new(
+            span,
+            refused("ttl", time, bounds::TTL_TOO_SHORT),
+        )),
+        Time::Fixed(time, span) if time > LONGEST => {
+            Err(Error::new(span, refused("ttl", time, bounds::TTL_TOO_LONG)))
+        }
         time => Ok(time),
     }
 }
@@ -125,8 +179,66 @@ pub(crate) fn max_hold(value: Expr) -> Result<Time> {
             span,
             "a hold of no time leaves none for the function: write `max_hold = \"5m\"`",
         )),
+        Time::Fixed(time, span) if !(SHORTEST_LEASE..=LONGEST).contains(&time) => Err(Error::new(
+            span,
+            refused("max_hold", time, bounds::MAX_HOLD_OUT_OF_BOUNDS),
+        )),
         time => Ok(time),
     }
+}
+
+pub(crate) fn command_timeout(value: Expr) -> Result<Time> {
+    if let Some(span) = forever(&value) {
+        return Err(Error::new(
+            span,
+            "a command that is never answered would be waited for for ever: write `command_timeout = \"500ms\"`",
+        ));
+    }
+    match time("command_timeout", value)? {
+        Time::Fixed(Duration::ZERO, span) => Err(Error::new(
+            span,
+            "no command is answered in no time: write `command_timeout = \"500ms\"`",
+        )),
+        Time::Fixed(time, span) if !(SHORTEST_COMMAND..=LONGEST_COMMAND).contains(&time) => {
+            Err(Error::new(
+                span,
+                refused(
+                    "command_timeout",
+                    time,
+                    bounds::COMMAND_TIMEOUT_OUT_OF_BOUNDS,
+                ),
+            ))
+        }
+        time => Ok(time),
+    }
+}
+
+/// A string that no namespace can be is refused; whatever else there is must be `AsRef<str>`.
+pub(crate) fn namespace(value: Expr) -> Result<Expr> {
+    let Some(literal) = literal(&value) else {
+        return Ok(value);
+    };
+    let Lit::Str(text) = literal else {
+        return Err(Error::new(
+            literal.span(),
+            "a namespace is a string, or an expression that is `AsRef<str>`: write `namespace = \"shop\"`",
+        ));
+    };
+    let namespace = text.value();
+    let reason = if namespace.is_empty() || namespace.len() > bounds::LONGEST_NAMESPACE {
+        bounds::NAMESPACE_LENGTH
+    } else if namespace.contains(bounds::NOT_IN_NAMESPACE) {
+        bounds::NAMESPACE_CHARACTERS
+    } else {
+        return Ok(value);
+    };
+    let message = refused("namespace", format!("{namespace:.32}"), reason);
+    Err(Error::new(text.span(), message))
+}
+
+/// As `redis_lock::Error::InvalidOptions` says it.
+fn refused(option: &str, value: impl Debug, reason: &str) -> String {
+    format!("invalid option {option} = {value:?}: {reason}")
 }
 
 fn forever(value: &Expr) -> Option<Span> {
@@ -233,6 +345,14 @@ pub(crate) fn ungroup(value: Expr) -> Expr {
     match value {
         Expr::Group(group) if group.attrs.is_empty() => ungroup(*group.expr),
         value => value,
+    }
+}
+
+/// A string, and no expression of another kind.
+pub(crate) fn text(value: &Expr) -> Option<&LitStr> {
+    match literal(value) {
+        Some(Lit::Str(text)) => Some(text),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Getting everything that a future is to run under: its locks, in one fixed order, or a place inside of those that
 //! are held already.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
     acquire::acquire_checked,
@@ -9,8 +9,10 @@ use crate::{
     error::Error,
     guards::Guards,
     key::{Key, Names},
+    mode::Mode,
     nesting::{self, Frame, Permit, Scope},
     options::Options,
+    request::LockRequest,
 };
 
 /// What a future has that runs under locks.
@@ -27,29 +29,29 @@ pub(crate) struct Entered {
 pub(crate) async fn enter(
     link: Arc<Link>,
     options: Options,
-    keys: Vec<Key>,
+    requests: Vec<LockRequest>,
 ) -> Result<Entered, Error> {
-    let mut frames = Vec::with_capacity(keys.len());
+    let InOrder { locks, places } = in_order(&requests, &options)?;
+    let mut frames = Vec::with_capacity(locks.len());
     let mut permits = Vec::new();
     let mut guards = Vec::new();
     let started = Instant::now();
     let limit = options.limit(started);
-    for key in in_order(keys, &options)? {
-        let options = options.rest(started);
+    for (key, mode) in locks {
+        let options = options.rest(started, mode);
         let names = Names::new(&options.namespace, &key);
         if let Some(outer) = nesting::outer(&link, &names) {
-            let (frame, permit) = outer.enter(options.mode, options.wait).await?;
+            let (frame, permit) = outer.enter(mode, options.wait).await?;
             frames.push(frame);
             permits.push(permit);
         } else {
-            let mode = options.mode;
             let guard = acquire_checked(Arc::clone(&link), options, key, limit).await?;
             frames.push(Frame::new(Arc::clone(guard.hold()), mode));
             guards.push(guard);
         }
     }
     Ok(Entered {
-        scope: frames.into(),
+        scope: places.iter().map(|place| frames[*place].clone()).collect(),
         permits,
         guards: Guards::new(guards),
     })
@@ -59,32 +61,48 @@ pub(crate) async fn enter(
 pub(crate) async fn acquire_all(
     link: Arc<Link>,
     options: Options,
-    keys: Vec<Key>,
+    requests: Vec<LockRequest>,
 ) -> Result<Guards, Error> {
-    let mut guards = Vec::with_capacity(keys.len());
+    let InOrder { locks, places } = in_order(&requests, &options)?;
+    let mut guards = Vec::with_capacity(locks.len());
     let started = Instant::now();
     let limit = options.limit(started);
-    for key in in_order(keys, &options)? {
-        let options = options.rest(started);
+    for (key, mode) in locks {
+        let options = options.rest(started, mode);
         guards.push(acquire_checked(Arc::clone(&link), options, key, limit).await?);
     }
-    Ok(Guards::new(guards))
+    Ok(Guards::new(guards).at_places(places))
 }
 
-/// Everybody takes several locks in this order, so that no two wait for each other. Duplicates are folded. All keys
-/// and the options are checked before the first lock is taken.
-fn in_order(mut keys: Vec<Key>, options: &Options) -> Result<Vec<Key>, Error> {
-    if keys.is_empty() {
+/// Locks in the order in which they are taken.
+struct InOrder {
+    locks: Vec<(Key, Mode)>,
+    /// For each request, in the order given, where in `locks` it is.
+    places: Vec<usize>,
+}
+
+/// Everybody takes several locks in this order, so that no two wait for each other. Requests with the same key are
+/// one lock, held for writing if one of them asks for that. All keys and the options are checked before the first
+/// lock is taken.
+fn in_order(requests: &[LockRequest], options: &Options) -> Result<InOrder, Error> {
+    if requests.is_empty() {
         return Err(Error::InvalidKey {
             key: Key::from(""),
             reason: "a list of keys must not be empty",
         });
     }
-    for key in &keys {
+    let mut modes = BTreeMap::new();
+    for LockRequest { key, mode } in requests {
         key.check()?;
         options.check(key)?;
+        let mode = mode.unwrap_or(options.mode);
+        let held = modes.entry(key.clone()).or_insert(mode);
+        if mode == Mode::Write {
+            *held = Mode::Write;
+        }
     }
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
+    let locks: Vec<_> = modes.into_iter().collect();
+    let place = |key: &Key| locks.partition_point(|(before, _)| before < key);
+    let places = requests.iter().map(|request| place(&request.key)).collect();
+    Ok(InOrder { locks, places })
 }

@@ -84,8 +84,13 @@ pub enum Error {
     },
 
     /// There is no Locker for the attribute or for [`locker()`](crate::locker()) to use.
+    ///
+    /// A task that is spawned inside of [`with_locker`](crate::with_locker) does not inherit its Locker: spawn it with
+    /// [`redis_lock::spawn`](crate::spawn()), or wrap its future in
+    /// [`with_current_locker`](crate::with_current_locker).
     #[error(
-        "no locker: call `redis_lock::init(..)` once at start-up, or run inside `redis_lock::with_locker(..)`"
+        "no locker: call `redis_lock::init(..)` once at start-up, or run inside `redis_lock::with_locker(..)`, \
+         which a spawned task inherits only through `redis_lock::spawn(..)`"
     )]
     NotInitialized,
 

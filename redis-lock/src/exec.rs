@@ -2,66 +2,225 @@
 //!
 //! A hand-written future: an `async fn` would store the future that it is given twice, once as its argument and
 //! once as what it awaits (rust-lang/rust#62958).
+//!
+//! The future that runs is in a box. Functions under locks call each other, and the compiler follows such a chain no
+//! deeper than its `recursion_limit`. A box ends what it follows to compute a layout, and costs a small part of the
+//! time that a round trip to Redis takes. To find out whether the chain is `Send` the compiler looks into boxes too. It
+//! remembers what it has found, and looks at the parts of a type in their order; so a [`Run`] begins with two parts
+//! without a size: one for the types of ours, which are then known at every depth, and one that leads to the future by
+//! the shortest way.
 
 use std::{
     fmt,
     future::Future,
+    marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use pin_project_lite::pin_project;
 use tracing::Level;
 
 use crate::{
     enter::Entered,
     error::{Error, Loss},
     guards::{Guards, UnlockAll},
-    nesting::{Permit, Scope, poll_in},
+    held::{Held, HeldAll},
+    nesting::{Permit, Scope, held, held_all, poll_in},
     report::report,
 };
 
-pin_project! {
-    /// `enter`, then `body` while the locks are good, then the unlock.
-    ///
-    /// The order of the fields is the order in which they are dropped: the locks go last.
-    pub(crate) struct Exec<F: Future, M> {
-        enter: Option<Enter>,
-        #[pin]
-        body: Option<F>,
-        scope: Option<Scope>,
-        permits: Vec<Permit>,
-        lost: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-        guards: Option<Guards>,
-        unlock: Option<UnlockAll>,
-        output: Option<F::Output>,
-        on_error: Option<M>,
-    }
+/// Takes locks, runs a future while they are good, then gives them back.
+///
+/// `S` makes the future, once the locks are there.
+pub(crate) struct Run<F: Future, S> {
+    _ours: PhantomData<Ours>,
+    _body: PhantomData<F>,
+    state: State<F, S>,
 }
 
-pin_project! {
-    /// The future of [`Locker::lock_exec`](crate::Locker::lock_exec).
-    ///
-    /// It is `Send` if the future that it runs is, with what that produces.
-    ///
-    /// ```no_run
-    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
-    /// let id = 42;
-    /// let shipped = locker.lock_exec(format!("order:{id}"), async move {
-    ///     Ok::<_, redis_lock::Error>(id)
-    /// });
-    /// tokio::spawn(shipped).await.expect("no panic")?;
-    /// # Ok(()) }
-    /// ```
-    #[must_use = "futures do nothing unless polled"]
-    pub struct LockExec<F: Future> {
-        #[pin]
-        exec: Exec<F, fn(Error) -> F::Output>,
-    }
+/// The types that every [`Run`] has parts of.
+#[derive(Debug)]
+pub struct Ours(PhantomData<(Enter, Entered, Lost, UnlockAll, Error)>);
+
+/// The order of the fields is the order in which they are dropped.
+enum State<F: Future, S> {
+    Entering {
+        enter: Enter,
+        start: S,
+    },
+    Running(Running<F>),
+    Unlocking {
+        unlock: UnlockAll,
+        output: F::Output,
+    },
+    Over,
+}
+
+/// Here too: the locks go last.
+struct Running<F> {
+    body: Pin<Box<F>>,
+    scope: Scope,
+    permits: Vec<Permit>,
+    lost: Option<Lost>,
+    guards: Guards,
 }
 
 /// Boxed: it is needed for a moment, and would take a kilobyte of every future.
 type Enter = Pin<Box<dyn Future<Output = Result<Entered, Error>> + Send>>;
+
+type Lost = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What makes the future that is to run, under its locks.
+pub(crate) trait Start<F> {
+    fn start(self, scope: &Scope) -> Pin<Box<F>>;
+}
+
+/// A future that has been made before.
+impl<F> Start<F> for Pin<Box<F>> {
+    fn start(self, _: &Scope) -> Pin<Box<F>> {
+        self
+    }
+}
+
+/// A closure that is given `H`: its one lock, or all of its locks.
+struct Call<C, H> {
+    closure: C,
+    _given: PhantomData<fn(H)>,
+}
+
+impl<C: FnOnce(Held) -> F, F> Start<F> for Call<C, Held> {
+    fn start(self, scope: &Scope) -> Pin<Box<F>> {
+        Box::pin((self.closure)(held(scope)))
+    }
+}
+
+impl<C: FnOnce(HeldAll) -> F, F> Start<F> for Call<C, HeldAll> {
+    fn start(self, scope: &Scope) -> Pin<Box<F>> {
+        Box::pin((self.closure)(held_all(scope)))
+    }
+}
+
+impl<F: Future, S> Run<F, S> {
+    pub(crate) fn new(
+        enter: impl Future<Output = Result<Entered, Error>> + Send + 'static,
+        start: S,
+    ) -> Self {
+        let enter = Box::pin(enter);
+        Run {
+            _ours: PhantomData,
+            _body: PhantomData,
+            state: State::Entering { enter, start },
+        }
+    }
+}
+
+/// Nothing of it is pinned in place: what has to be is in boxes.
+impl<F: Future, S> Unpin for Run<F, S> {}
+
+impl<F: Future, S: Start<F>> Future for Run<F, S> {
+    /// What the future has produced, or why it did not run, or not to its end.
+    type Output = Result<F::Output, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = &mut self.get_mut().state;
+
+        if let State::Entering { enter, .. } = state {
+            let entered = ready!(enter.as_mut().poll(context));
+            let State::Entering { start, .. } = mem::replace(state, State::Over) else {
+                unreachable!("it was that just now");
+            };
+            *state = State::Running(Running::new(entered?, start));
+        }
+
+        if let State::Running(running) = state {
+            let output = ready!(running.poll(context));
+            let State::Running(running) = mem::replace(state, State::Over) else {
+                unreachable!("it was that just now");
+            };
+            // Whether it is done or has been stopped: it is gone before its locks are.
+            let Running {
+                body,
+                permits,
+                guards,
+                ..
+            } = running;
+            drop(body);
+            drop(permits);
+            let output = output?;
+            let unlock = guards.unlock();
+            *state = State::Unlocking { unlock, output };
+        }
+
+        if let State::Unlocking { unlock, .. } = state
+            && let Err(error) = ready!(Pin::new(unlock).poll(context))
+        {
+            // The caller is owed what the future has produced, not this.
+            report(Level::WARN, move || {
+                tracing::warn!(%error, "the lock was not given back as it should have been");
+            });
+        }
+        match mem::replace(state, State::Over) {
+            State::Unlocking { output, .. } => Poll::Ready(Ok(output)),
+            _ => panic!("polled again after it was ready"),
+        }
+    }
+}
+
+impl<F: Future> Running<F> {
+    fn new(entered: Entered, start: impl Start<F>) -> Self {
+        let Entered {
+            scope,
+            permits,
+            guards,
+        } = entered;
+        Running {
+            body: start.start(&scope),
+            scope,
+            permits,
+            lost: Some(Box::pin(guards.lost())),
+            guards,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<F::Output, Error>> {
+        if let Some(lost) = &mut self.lost
+            && lost.as_mut().poll(context).is_ready()
+        {
+            self.lost = None;
+        }
+        // The clock is asked at every poll, not only when the engine sends word: after this process stood
+        // still, the body may be polled before the engine is.
+        let lost = self.guards.loss();
+        let left = self.permits.iter().find(|permit| !permit.is_inside());
+        let left = left.map(|permit| (permit.key(), Loss::LeftScope));
+        if let Some((key, why)) = lost.or(left) {
+            let key = key.clone();
+            return Poll::Ready(Err(Error::Lost { key, why }));
+        }
+        let body = self.body.as_mut();
+        poll_in(&self.scope, || body.poll(context)).map(Ok)
+    }
+}
+
+/// The future of [`Locker::lock_exec`](crate::Locker::lock_exec).
+///
+/// It is `Send` if the future that it runs is, with what that produces.
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let id = 42;
+/// let shipped = locker.lock_exec(format!("order:{id}"), async move {
+///     Ok::<_, redis_lock::Error>(id)
+/// });
+/// tokio::spawn(shipped).await.expect("no panic")?;
+/// # Ok(()) }
+/// ```
+#[must_use = "futures do nothing unless polled"]
+pub struct LockExec<F: Future> {
+    run: Run<F, Pin<Box<F>>>,
+    on_error: fn(Error) -> F::Output,
+}
 
 impl<F: Future> LockExec<F> {
     pub(crate) fn new(
@@ -69,18 +228,23 @@ impl<F: Future> LockExec<F> {
         body: F,
         on_error: fn(Error) -> F::Output,
     ) -> Self {
-        let exec = Exec::new(enter, body, on_error);
-        LockExec { exec }
+        LockExec {
+            run: Run::new(enter, Box::pin(body)),
+            on_error,
+        }
     }
 }
 
 impl<F: Future> Future for LockExec<F> {
     type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().exec.poll(context)
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let outcome = ready!(Pin::new(&mut self.run).poll(context));
+        Poll::Ready(outcome.unwrap_or_else(self.on_error))
     }
 }
+
+impl<F: Future> Unpin for LockExec<F> {}
 
 impl<F: Future> fmt::Debug for LockExec<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,98 +252,57 @@ impl<F: Future> fmt::Debug for LockExec<F> {
     }
 }
 
-impl<F: Future, M> Exec<F, M> {
-    /// Runs `body` under the locks that `enter` takes. Where there is no lock, or no longer, `on_error` makes the
-    /// output.
+/// The future of [`Locker::scope`](crate::Locker::scope) and [`Locker::scope_all`](crate::Locker::scope_all).
+///
+/// `C` is the closure, `F` the future that it returns, `H` what it is given: [`Held`] or [`HeldAll`]. It is `Send` if `C` and `F`
+/// are, with what `F` produces.
+///
+/// ```no_run
+/// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+/// let token = locker.scope("order:42", async |lock| lock.token());
+/// tokio::spawn(token).await.expect("no panic")?;
+/// # Ok(()) }
+/// ```
+#[must_use = "futures do nothing unless polled"]
+pub struct LockScope<C, F: Future, H> {
+    run: Run<F, Call<C, H>>,
+}
+
+impl<C, F: Future, H> LockScope<C, F, H> {
     pub(crate) fn new(
         enter: impl Future<Output = Result<Entered, Error>> + Send + 'static,
-        body: F,
-        on_error: M,
+        closure: C,
     ) -> Self {
-        Exec {
-            enter: Some(Box::pin(enter)),
-            body: Some(body),
-            scope: None,
-            permits: Vec::new(),
-            lost: None,
-            guards: None,
-            unlock: None,
-            output: None,
-            on_error: Some(on_error),
+        let call = Call {
+            closure,
+            _given: PhantomData,
+        };
+        LockScope {
+            run: Run::new(enter, call),
         }
     }
 }
 
-impl<F, M> Future for Exec<F, M>
-where
-    F: Future,
-    M: FnOnce(Error) -> F::Output,
-{
-    type Output = F::Output;
+impl<C: FnOnce(Held) -> F, F: Future> Future for LockScope<C, F, Held> {
+    type Output = Result<F::Output, Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let mut this = self.project();
-
-        if let Some(enter) = this.enter {
-            let entered = ready!(enter.as_mut().poll(context));
-            *this.enter = None;
-            match entered {
-                Ok(entered) => {
-                    *this.scope = Some(entered.scope);
-                    *this.permits = entered.permits;
-                    *this.lost = Some(Box::pin(entered.guards.lost()));
-                    *this.guards = Some(entered.guards);
-                }
-                Err(error) => {
-                    this.body.set(None);
-                    return Poll::Ready(fail(this.on_error, error));
-                }
-            }
-        }
-
-        if let (Some(body), Some(scope), Some(guards)) =
-            (this.body.as_mut().as_pin_mut(), &*this.scope, &*this.guards)
-        {
-            if let Some(lost) = this.lost
-                && lost.as_mut().poll(context).is_ready()
-            {
-                *this.lost = None;
-            }
-            // The clock is asked at every poll, not only when the engine sends word: after this process stood
-            // still, the body may be polled before the engine is.
-            let lost = guards.loss();
-            let left = this.permits.iter().find(|permit| !permit.is_inside());
-            let left = left.map(|permit| (permit.key(), Loss::LeftScope));
-            if let Some((key, why)) = lost.or(left) {
-                let key = key.clone();
-                this.body.set(None);
-                this.permits.clear();
-                *this.guards = None;
-                return Poll::Ready(fail(this.on_error, Error::Lost { key, why }));
-            }
-            let output = ready!(poll_in(scope, || body.poll(context)));
-            this.body.set(None);
-            this.permits.clear();
-            *this.output = Some(output);
-            *this.unlock = this.guards.take().map(Guards::unlock);
-        }
-
-        if let Some(unlock) = this.unlock {
-            let unlocked = ready!(Pin::new(unlock).poll(context));
-            *this.unlock = None;
-            if let Err(error) = unlocked {
-                // The caller is owed what the body has produced, not this.
-                report(Level::WARN, move || {
-                    tracing::warn!(%error, "the lock was not given back as it should have been");
-                });
-            }
-        }
-        let output = this.output.take();
-        Poll::Ready(output.expect("not polled again after it was ready"))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.run).poll(context)
     }
 }
 
-fn fail<T>(on_error: &mut Option<impl FnOnce(Error) -> T>, error: Error) -> T {
-    let on_error = on_error.take();
-    on_error.expect("not polled again after it was ready")(error)
+impl<C: FnOnce(HeldAll) -> F, F: Future> Future for LockScope<C, F, HeldAll> {
+    type Output = Result<F::Output, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.run).poll(context)
+    }
+}
+
+impl<C, F: Future, H> Unpin for LockScope<C, F, H> {}
+
+impl<C, F: Future, H> fmt::Debug for LockScope<C, F, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockScope").finish_non_exhaustive()
+    }
 }

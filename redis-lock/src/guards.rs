@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    ops::Index,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,20 +18,34 @@ use crate::{
 /// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are
 /// [given back](Guards::unlock) or dropped.
 ///
+/// Each is found by its position among the keys, as these were given, or by its key. A key that was given twice is one
+/// lock, at both positions.
+///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
 /// let guards = locker.lock_all(["account:7", "account:3"]).await?;
+/// assert_eq!(guards[0].key(), "account:7");
 /// let tokens: Vec<u64> = guards.iter().map(|guard| guard.token()).collect();
 /// guards.unlock().await?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
 #[must_use = "the locks are released as soon as the guards are dropped; bind them to a name, not to `_`"]
-pub struct Guards(Vec<Guard>);
+pub struct Guards {
+    /// In the order of their keys.
+    guards: Vec<Guard>,
+    /// For each key that was given, where in `guards` its lock is.
+    places: Vec<usize>,
+}
 
 impl Guards {
     pub(crate) fn new(guards: Vec<Guard>) -> Self {
-        Guards(guards)
+        let places = Vec::new();
+        Guards { guards, places }
+    }
+
+    pub(crate) fn at_places(self, places: Vec<usize>) -> Self {
+        Guards { places, ..self }
     }
 
     /// The guard of the lock with this key.
@@ -39,9 +54,9 @@ impl Guards {
         self.iter().find(|guard| *guard.key() == *key)
     }
 
-    /// All of them, in the order of their keys.
+    /// All of them, each once, in the order of their keys, which is that in which they were taken.
     pub fn iter(&self) -> impl Iterator<Item = &Guard> {
-        self.0.iter()
+        self.guards.iter()
     }
 
     /// Whether one of them has been lost.
@@ -82,9 +97,22 @@ impl Guards {
     /// As that of [`Guard::unlock`].
     pub fn unlock(self) -> UnlockAll {
         UnlockAll {
-            unlocks: self.0.into_iter().map(Guard::unlock).collect(),
+            unlocks: self.guards.into_iter().map(Guard::unlock).collect(),
             outcome: Ok(()),
         }
+    }
+}
+
+/// The guard of the lock whose key was given at that position, counted from 0.
+///
+/// # Panics
+///
+/// Where fewer keys were given.
+impl Index<usize> for Guards {
+    type Output = Guard;
+
+    fn index(&self, position: usize) -> &Guard {
+        &self.guards[self.places[position]]
     }
 }
 

@@ -1,6 +1,6 @@
 //! A look at locks that somebody else holds for us: what the body of an annotated function is given.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, ops::Index, sync::Arc, time::Duration};
 
 use crate::{
     error::Loss,
@@ -9,7 +9,8 @@ use crate::{
     mode::Mode,
 };
 
-/// The lock that an annotated function runs under: what `guard = name` binds.
+/// The lock that an annotated function runs under, which `guard = name` binds, or the closure of a
+/// [`scope`](crate::Locker::scope).
 ///
 /// Cheap to clone, and independent of the function: it can be given to tasks and kept. It does not keep the lock.
 ///
@@ -82,33 +83,49 @@ impl fmt::Debug for Held {
     }
 }
 
-/// The locks that an annotated function with several keys runs under: what `guard = name` binds then.
+/// The locks that an annotated function with several keys runs under, which `guard = name` binds then, or the closure
+/// of a [`scope_all`](crate::Locker::scope_all).
+///
+/// Each is found by its position among the keys, as these were written, or by its key. A key that was written twice is
+/// one lock, at both positions.
 ///
 /// ```no_run
 /// use redis_lock::{Error, redis_lock};
 ///
 /// #[redis_lock(key = ["account:<from>", "account:<to>"], guard = locks)]
-/// async fn transfer(from: u64, to: u64) -> Result<Option<u64>, Error> {
-///     Ok(locks.get(&format!("account:{to}")).map(|lock| lock.token()))
+/// async fn transfer(from: u64, to: u64) -> Result<[u64; 2], Error> {
+///     Ok([locks[0].token(), locks[1].token()])
 /// }
 /// ```
-#[derive(Clone, Debug)]
-pub struct HeldAll(Arc<[Held]>);
+#[derive(Clone)]
+pub struct HeldAll {
+    /// At the positions of their keys.
+    written: Arc<[Held]>,
+    /// Where the keys, in their order and each once, are written first.
+    sorted: Arc<[usize]>,
+}
 
 impl HeldAll {
-    pub(crate) fn new(all: impl Iterator<Item = Held>) -> Self {
-        HeldAll(all.collect())
+    pub(crate) fn new(written: impl Iterator<Item = Held>) -> Self {
+        let written: Arc<[Held]> = written.collect();
+        let mut sorted: Vec<_> = (0..written.len()).collect();
+        sorted.sort_by_key(|place| written[*place].key());
+        sorted.dedup_by_key(|place| written[*place].key());
+        HeldAll {
+            sorted: sorted.into(),
+            written,
+        }
     }
 
     /// The lock with this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Held> {
-        self.iter().find(|held| *held.key() == *key)
+        self.written.iter().find(|held| *held.key() == *key)
     }
 
-    /// All of them, in the order of their keys.
+    /// All of them, each once, in the order of their keys, which is that in which they were taken.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.0.iter()
+        self.sorted.iter().map(|place| &self.written[*place])
     }
 
     /// Whether one of them has been lost.
@@ -143,5 +160,24 @@ impl HeldAll {
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let holds: Vec<_> = self.iter().map(|held| Arc::clone(&held.0)).collect();
         any_lost(&holds)
+    }
+}
+
+/// The lock whose key was written at that position, counted from 0.
+///
+/// # Panics
+///
+/// Where there are fewer keys.
+impl Index<usize> for HeldAll {
+    type Output = Held;
+
+    fn index(&self, position: usize) -> &Held {
+        &self.written[position]
+    }
+}
+
+impl fmt::Debug for HeldAll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HeldAll").field(&self.written).finish()
     }
 }

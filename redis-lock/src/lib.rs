@@ -22,14 +22,16 @@
 //! | to … | use |
 //! | --- | --- |
 //! | run an async fn under a lock | [`#[redis_lock]`](macro@redis_lock) and [`init`] |
-//! | run a future under a lock | [`Locker::lock_exec`] |
+//! | run a closure under a lock | [`Locker::scope`] |
+//! | run a future that may fail under a lock | [`Locker::lock_exec`] |
 //! | hold a lock as long as you like | [`Locker::lock`], [`read`](Locker::read), [`write`](Locker::write) and the [`Guard`] |
-//! | hold several locks, without deadlock | [`Locker::lock_all`] |
+//! | hold several locks, without deadlock | [`Locker::lock_all`], [`Locker::scope_all`] |
 //! | skip the work if another instance is at it | [`Locker::try_lock`] |
 //! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
 //! | know at start-up that all of it works | [`Locker::check`] |
 //! | keep a late write out of your data | [`Guard::token`] |
 //! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
+//! | keep that in a task of its own | [`spawn`], [`with_current_locker`] |
 //!
 //! # Guarantees
 //!
@@ -70,6 +72,7 @@
 pub mod __private;
 mod acquire;
 mod ask;
+mod bounds;
 mod cause;
 mod check;
 mod code;
@@ -79,6 +82,7 @@ mod enter;
 mod error;
 mod exec;
 mod front;
+mod given;
 mod guard;
 mod guards;
 mod held;
@@ -97,6 +101,7 @@ mod pause;
 mod release;
 mod renewal;
 mod report;
+mod request;
 mod run;
 mod script;
 mod survey;
@@ -109,14 +114,16 @@ pub use redis;
 
 pub use check::Check;
 pub use error::{Error, Loss};
-pub use exec::LockExec;
+pub use exec::{LockExec, LockScope};
+pub use given::RedisConnection;
 pub use guard::{Guard, Unlock};
 pub use guards::{Guards, UnlockAll};
 pub use held::{Held, HeldAll};
 pub use key::Key;
-pub use locker::{Locker, init, locker, with_locker};
+pub use locker::{IntoLocker, Locker, init, locker, spawn, with_current_locker, with_locker};
 pub use mode::Mode;
 pub use options::Wait;
 #[cfg(feature = "macros")]
 pub use redis_lock_macros::redis_lock;
+pub use request::LockRequest;
 pub use wakeup::Wakeups;

@@ -3,7 +3,8 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use once_cell::sync::OnceCell;
-use redis::{Client, aio::ConnectionLike};
+use redis::Client;
+use tokio::task::JoinHandle;
 
 use crate::{
     acquire::acquire,
@@ -12,14 +13,17 @@ use crate::{
     engine::engine,
     enter::{Entered, acquire_all, enter},
     error::Error,
-    exec::LockExec,
+    exec::{LockExec, LockScope},
     front::Front,
+    given::RedisConnection,
     guard::Guard,
     guards::Guards,
+    held::{Held, HeldAll},
     key::Key,
     mode::Mode,
     options::{Options, Wait},
     own::OwnConnections,
+    request::LockRequest,
     survey::survey,
     wakeup::{Wakeups, on_push},
 };
@@ -91,7 +95,7 @@ impl Locker {
     /// # }
     /// ```
     #[must_use]
-    pub fn new(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
+    pub fn new(connection: impl RedisConnection) -> Self {
         Self::over(Link::new(connection, Arc::new(Front::silent())))
     }
 
@@ -105,10 +109,7 @@ impl Locker {
     /// # }
     /// ```
     #[must_use]
-    pub fn with_wakeups(
-        connection: impl ConnectionLike + Clone + Send + Sync + 'static,
-        wakeups: &Wakeups,
-    ) -> Self {
+    pub fn with_wakeups(connection: impl RedisConnection, wakeups: &Wakeups) -> Self {
         Self::over(Link::new(connection, Arc::clone(&wakeups.0)))
     }
 
@@ -413,6 +414,10 @@ impl Locker {
     /// call returns [`Error::Lost`]. A result that the future has produced is returned also if the unlock fails
     /// (that failure goes to [`tracing`]). The future need not be `'static`. A panic in it releases the lock.
     ///
+    /// The errors of the future and of the lock come out as one type. Where the future does not say which one that is, as
+    /// `async { Ok(7) }` does not, the compiler asks for it (E0282 or E0283): write `Ok::<_, redis_lock::Error>(7)`, or use
+    /// [`scope`](Locker::scope), which takes whatever the closure returns.
+    ///
     /// # Errors
     ///
     /// What the future returns, and the errors of [`lock`](Locker::lock), [`Error::Lost`] and
@@ -445,14 +450,77 @@ impl Locker {
         F: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        let enter = self.enter(vec![key.into()]);
+        let enter = self.enter(vec![key.into().into()]);
         LockExec::new(enter, future, |error| Err(E::from(error)))
     }
 
-    /// Takes several locks, in the configured [`mode`](Locker::mode): all of them, or none.
+    /// Runs a closure under the lock, in the configured [`mode`](Locker::mode), and gives the lock back.
     ///
-    /// They are taken one after another in the order of their keys, whatever the order given, so that no two callers
-    /// wait for each other; duplicates are folded. [`wait`](Locker::wait) is for all of them together. Who takes
+    /// The closure is given a [`Held`], which knows the fencing token and tells of a loss, and may return anything. It is an
+    /// `async` closure, or one that returns a future; it is called when the lock is there, and what it returns is run as
+    /// by [`lock_exec`](Locker::lock_exec): while the lease is good, with the same nesting, and the lock is given back behind it. If
+    /// the lock is lost, the future is dropped at its next await. Nothing of the closure need be `'static`.
+    ///
+    /// What the closure returns is not mixed with the errors of the lock: a `Result` comes inside of a `Result`.
+    ///
+    /// The future of `scope` is `Send` if the closure is, and the future that it returns, and what that produces.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`lock`](Locker::lock), [`Error::Lost`] and [`Error::WriteInsideRead`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`lock_exec`](Locker::lock_exec).
+    ///
+    /// ```no_run
+    /// # async fn ship(id: u64, token: u64) -> std::io::Result<u32> { Ok(1) }
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = 42;
+    /// let parcels = locker.scope(format!("order:{id}"), async |lock| ship(id, lock.token()).await).await??;
+    /// # Ok(()) }
+    /// ```
+    pub fn scope<C, F>(&self, key: impl Into<Key>, closure: C) -> LockScope<C, F, Held>
+    where
+        C: FnOnce(Held) -> F,
+        F: Future,
+    {
+        LockScope::new(self.enter(vec![key.into().into()]), closure)
+    }
+
+    /// Runs a closure under several locks: as [`scope`](Locker::scope), with locks that are taken as by
+    /// [`lock_all`](Locker::lock_all).
+    ///
+    /// The closure is given a [`HeldAll`], in which each lock is found by its position or by its key.
+    ///
+    /// ```no_run
+    /// # async fn book(account: u64, amount: i64, token: u64) {}
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// locker.scope_all(["account:7", "account:3"], async |locks| {
+    ///     book(7, -100, locks[0].token()).await;
+    ///     book(3, 100, locks[1].token()).await;
+    /// }).await
+    /// # }
+    /// ```
+    pub fn scope_all<C, F>(
+        &self,
+        keys: impl IntoIterator<Item: Into<LockRequest>>,
+        closure: C,
+    ) -> LockScope<C, F, HeldAll>
+    where
+        C: FnOnce(HeldAll) -> F,
+        F: Future,
+    {
+        let requests = keys.into_iter().map(Into::into).collect();
+        LockScope::new(self.enter(requests), closure)
+    }
+
+    /// Takes several locks: all of them, or none.
+    ///
+    /// Each is held in the configured [`mode`](Locker::mode), or in a mode of its own: `[("rates", Mode::R), ("account:7",
+    /// Mode::W)]`. They are taken one after another in the order of their keys, whatever the order given, so that no two
+    /// callers wait for each other. A key that is given twice is taken once, for writing if either asks for that.
+    /// [`wait`](Locker::wait) is for all of them together. Who takes
     /// further locks while it holds these must see to the order itself. As with all guards: whoever holds one of them
     /// already waits for itself.
     ///
@@ -467,7 +535,7 @@ impl Locker {
         keys: I,
     ) -> impl Future<Output = Result<Guards, Error>> + Send + 'static + use<I>
     where
-        I: IntoIterator<Item: Into<Key>>,
+        I: IntoIterator<Item: Into<LockRequest>>,
     {
         let keys = keys.into_iter().map(Into::into).collect();
         acquire_all(Arc::clone(&self.link), self.options.clone(), keys)
@@ -476,9 +544,9 @@ impl Locker {
     /// Gets what a future is to run under.
     pub(crate) fn enter(
         &self,
-        keys: Vec<Key>,
+        requests: Vec<LockRequest>,
     ) -> impl Future<Output = Result<Entered, Error>> + Send + 'static + use<> {
-        enter(Arc::clone(&self.link), self.options.clone(), keys)
+        enter(Arc::clone(&self.link), self.options.clone(), requests)
     }
 
     fn acquire(
@@ -510,11 +578,34 @@ impl Locker {
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> From<C> for Locker {
+impl<C: RedisConnection> From<C> for Locker {
     fn from(connection: C) -> Self {
         Locker::new(connection)
     }
 }
+
+/// What [`init`] and [`with_locker`] take: a [`Locker`], or a [connection](RedisConnection) that a new one is to use.
+///
+/// There is nothing to implement: whatever is `Into<Locker>` has it.
+///
+/// ```
+/// use redis_lock::{Error, IntoLocker};
+///
+/// fn start(locker: impl IntoLocker) -> Result<(), Error> {
+///     redis_lock::init(locker)
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a `Locker` nor a connection to Redis that one can use",
+    label = "not `Into<Locker>`, nor `redis::aio::ConnectionLike + Clone + Send + Sync + 'static`",
+    note = "a pool is not needed and cannot be used: write `Locker::connect(\"redis://host:port\").await?`, or `Locker::new(client.get_connection_manager().await?)` with the `redis::Client` that the pool was made of",
+    note = "a connection of another version of redis-rs is of another type: the version is that of `redis_lock::redis`"
+)]
+pub trait IntoLocker: Into<Locker> {}
+
+// The compiler is to report this trait, not `Into`.
+#[diagnostic::do_not_recommend]
+impl<T: Into<Locker>> IntoLocker for T {}
 
 impl fmt::Debug for Locker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -526,8 +617,16 @@ impl fmt::Debug for Locker {
 
 static DEFAULT: OnceCell<Locker> = OnceCell::new();
 
+/// Set once a Locker other than the default one has been in scope.
+static SCOPED: OnceCell<()> = OnceCell::new();
+
 tokio::task_local! {
-    static OF_TASK: Locker;
+    /// `None`: that of the process, as where nothing is set.
+    static OF_TASK: Option<Locker>;
+}
+
+fn of_task() -> Option<Locker> {
+    OF_TASK.try_with(Option::clone).ok().flatten()
 }
 
 /// Sets the Locker of this process, which the attribute and [`locker()`] use. Once, at start-up.
@@ -541,7 +640,7 @@ tokio::task_local! {
 /// redis_lock::init(redis_lock::Locker::connect("redis://127.0.0.1:6379").await?)?;
 /// # Ok(()) }
 /// ```
-pub fn init(locker: impl Into<Locker>) -> Result<(), Error> {
+pub fn init(locker: impl IntoLocker) -> Result<(), Error> {
     DEFAULT
         .set(locker.into())
         .map_err(|_| Error::AlreadyInitialized)
@@ -557,16 +656,33 @@ pub fn init(locker: impl Into<Locker>) -> Result<(), Error> {
 /// assert!(redis_lock::locker().is_err(), "nobody has called `init`");
 /// ```
 pub fn locker() -> Result<Locker, Error> {
-    OF_TASK
-        .try_with(Locker::clone)
-        .ok()
-        .or_else(|| DEFAULT.get().cloned())
-        .ok_or(Error::NotInitialized)
+    if let Some(locker) = of_task() {
+        return Ok(locker);
+    }
+    let default = DEFAULT.get().ok_or(Error::NotInitialized)?;
+    if SCOPED.get().is_some() {
+        tracing::debug!(
+            "the locker of `init` is used: none of `with_locker` is in scope, which a spawned task does not inherit"
+        );
+    }
+    Ok(default.clone())
 }
 
 /// Runs a future with another Locker in scope: for a test, or a tenant.
 ///
-/// It holds for what the future itself runs, not for tasks that it spawns.
+/// It holds for what the future itself runs, not for tasks that it spawns: there the attribute uses the Locker of
+/// [`init`] without a word, or has none. [`spawn`] takes it along.
+///
+/// In a web service a middleware sets it for each request. With axum:
+///
+/// ```text
+/// async fn tenant(Extension(locker): Extension<Locker>, request: Request, next: Next) -> Response {
+///     let locker = locker.namespace(namespace_of(&request));
+///     redis_lock::with_locker(locker, next.run(request)).await
+/// }
+///
+/// let app = router.layer(axum::middleware::from_fn(tenant)).layer(Extension(locker));
+/// ```
 ///
 /// # Cancel safety
 ///
@@ -579,8 +695,60 @@ pub fn locker() -> Result<Locker, Error> {
 /// # }
 /// ```
 pub fn with_locker<F: Future>(
-    locker: impl Into<Locker>,
+    locker: impl IntoLocker,
     future: F,
 ) -> impl Future<Output = F::Output> {
-    OF_TASK.scope(locker.into(), future)
+    let _ = SCOPED.set(());
+    OF_TASK.scope(Some(locker.into()), future)
+}
+
+/// Runs a future, wherever that is, with the Locker that is in scope where this is called: that of [`with_locker`],
+/// else that of [`init`].
+///
+/// For a future that is given to another task by other means than [`spawn`]: a `JoinSet`, a `LocalSet`, a channel. The locks that
+/// the calling task holds are not taken along.
+///
+/// # Cancel safety
+///
+/// As the future that it runs.
+///
+/// ```no_run
+/// # async fn ship(id: u64) -> Result<(), redis_lock::Error> { Ok(()) }
+/// # async fn f() {
+/// let mut tasks = tokio::task::JoinSet::new();
+/// for id in 0..10 {
+///     tasks.spawn(redis_lock::with_current_locker(ship(id)));
+/// }
+/// tasks.join_all().await;
+/// # }
+/// ```
+pub fn with_current_locker<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    OF_TASK.scope(of_task(), future)
+}
+
+/// Spawns a task, as [`tokio::spawn`] does, with the Locker that is in scope here: a task that is spawned otherwise
+/// does not inherit that of [`with_locker`], and uses the one of [`init`].
+///
+/// The locks that the calling task holds are not taken along: under a lock that its parent holds, the new task waits as
+/// any other.
+///
+/// # Panics
+///
+/// As [`tokio::spawn`]: outside of a Tokio runtime.
+///
+/// ```no_run
+/// # async fn ship(id: u64) -> Result<(), redis_lock::Error> { Ok(()) }
+/// # async fn f(tenant: redis_lock::Locker) {
+/// redis_lock::with_locker(tenant, async {
+///     let shipped = redis_lock::spawn(ship(42)); // under a lock of the tenant's
+///     shipped.await
+/// }).await;
+/// # }
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    tokio::spawn(with_current_locker(future))
 }

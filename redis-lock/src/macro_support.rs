@@ -2,17 +2,27 @@
 
 pub use std::{format, time::Duration};
 
-use std::{borrow::Borrow, future::Future};
+use std::{borrow::Borrow, future::Future, marker::PhantomData, sync::Arc};
 
 pub use crate::{
     error::Error,
+    exec::Ours,
     held::{Held, HeldAll},
     key::Key,
     locker::Locker,
     mode::Mode,
     options::Wait,
+    request::LockRequest,
 };
-use crate::{exec::Exec, nesting};
+/// For the test of the attribute that compares.
+pub mod bounds {
+    pub use crate::bounds::*;
+}
+
+use crate::{
+    exec::Run,
+    nesting::{self, Scope},
+};
 
 /// The attribute's options. What is not given is as the Locker in scope has it.
 #[derive(Clone, Debug)]
@@ -22,18 +32,22 @@ pub struct Opts {
     ttl: Option<Duration>,
     max_hold: Option<Duration>,
     auto_extend: Option<bool>,
+    command_timeout: Option<Duration>,
+    namespace: Option<Arc<str>>,
     locker: Option<Locker>,
 }
 
 impl Opts {
     #[must_use]
-    pub fn new(mode: Mode) -> Self {
+    pub fn new(mode: impl Into<Mode>) -> Self {
         Opts {
-            mode,
+            mode: mode.into(),
             wait: None,
             ttl: None,
             max_hold: None,
             auto_extend: None,
+            command_timeout: None,
+            namespace: None,
             locker: None,
         }
     }
@@ -63,6 +77,18 @@ impl Opts {
     }
 
     #[must_use]
+    pub fn command_timeout(mut self, command_timeout: Duration) -> Self {
+        self.command_timeout = Some(command_timeout);
+        self
+    }
+
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl AsRef<str>) -> Self {
+        self.namespace = Some(namespace.as_ref().into());
+        self
+    }
+
+    #[must_use]
     pub fn locker(mut self, locker: impl Borrow<Locker>) -> Self {
         self.locker = Some(locker.borrow().clone());
         self
@@ -86,24 +112,55 @@ impl Opts {
         if let Some(auto_extend) = self.auto_extend {
             locker = locker.auto_extend(auto_extend);
         }
+        if let Some(command_timeout) = self.command_timeout {
+            locker = locker.command_timeout(command_timeout);
+        }
+        if let Some(namespace) = self.namespace {
+            locker = locker.namespace(namespace);
+        }
         Ok(locker)
     }
 }
 
+/// A lock in the mode of the options.
+#[must_use]
+pub fn request(key: Key) -> LockRequest {
+    key.into()
+}
+
+/// A lock in a mode of its own.
+#[must_use]
+pub fn request_in(mode: Mode, key: Key) -> LockRequest {
+    (key, mode).into()
+}
+
 /// Runs an annotated function's body under its locks.
-pub fn run<R, F, M>(
+///
+/// The two parts without a size that a [`Run`] begins with stand beside it, to be kept until it is done: so the compiler
+/// finds them one step earlier.
+pub fn run<R, F: Future<Output = R>>(
     opts: Opts,
-    keys: impl Into<Vec<Key>>,
+    requests: impl Into<Vec<LockRequest>>,
     body: F,
-    on_error: M,
-) -> impl Future<Output = R>
-where
-    F: Future<Output = R>,
-    M: FnOnce(Error) -> R,
-{
-    let keys = keys.into();
-    let enter = async move { opts.into_locker()?.enter(keys).await };
-    Exec::new(enter, body, on_error)
+) -> (
+    PhantomData<Ours>,
+    PhantomData<F>,
+    impl Future<Output = Result<R, Error>>,
+) {
+    let requests = requests.into();
+    let enter = async move { opts.into_locker()?.enter(requests).await };
+    let run = Run::new(enter, Box::pin(body));
+    (PhantomData, PhantomData, run)
+}
+
+/// What the function returns, of what [`run`] gave.
+pub fn finish<R, F>(
+    _: PhantomData<Ours>,
+    _: PhantomData<F>,
+    outcome: Result<R, Error>,
+    on_error: impl FnOnce(Error) -> R,
+) -> R {
+    outcome.unwrap_or_else(on_error)
 }
 
 /// The lock that the body runs under which is being polled.
@@ -113,9 +170,7 @@ where
 /// Outside of a body.
 #[must_use]
 pub fn held() -> Held {
-    let all = held_all();
-    let first = all.iter().next().cloned();
-    first.expect("a body runs under a lock")
+    nesting::held(&scope())
 }
 
 /// All of them.
@@ -125,8 +180,11 @@ pub fn held() -> Held {
 /// Outside of a body.
 #[must_use]
 pub fn held_all() -> HeldAll {
-    let scope = nesting::current().expect("called by the body, which runs under its locks");
-    HeldAll::new(scope.iter().map(|frame| Held::new(&frame.hold)))
+    nesting::held_all(&scope())
+}
+
+fn scope() -> Scope {
+    nesting::current().expect("called by the body, which runs under its locks")
 }
 
 #[diagnostic::on_unimplemented(
@@ -139,11 +197,22 @@ pub trait LockOutput: sealed::Sealed + Sized {
     fn from_lock(error: Error) -> Self;
 }
 
-impl<T, E: From<Error>> LockOutput for Result<T, E> {
+impl<T, E: LockError> LockOutput for Result<T, E> {
     fn from_lock(error: Error) -> Self {
         Err(error.into())
     }
 }
+
+#[diagnostic::on_unimplemented(
+    message = "the lock's errors cannot become `{Self}`: it is not `From<redis_lock::Error>`",
+    label = "needs `impl From<redis_lock::Error> for {Self}`, or `map_err` in the attribute",
+    note = "write `#[redis_lock(.., map_err = MyError::Lock)]`, with a variant, function or closure that makes the function's error of a `redis_lock::Error`"
+)]
+pub trait LockError: From<Error> {}
+
+// The compiler is to report this trait, which names `map_err`, not `From`.
+#[diagnostic::do_not_recommend]
+impl<E: From<Error>> LockError for E {}
 
 mod sealed {
     pub trait Sealed {}

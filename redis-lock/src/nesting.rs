@@ -22,17 +22,19 @@ use crate::{
     connection::Link,
     engine::engine,
     error::Error,
+    held::{Held, HeldAll},
     hold::Hold,
     key::{Key, Names},
     mode::Mode,
     options::Wait,
 };
 
-/// The locks that one future runs under.
+/// The locks that one future runs under, in the order in which they were asked for: one that was asked for twice is
+/// there twice.
 pub(crate) type Scope = Arc<[Frame]>;
 
-/// One of them.
-#[derive(Debug)]
+/// One of them. Clones are the same one.
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) hold: Arc<Hold>,
     /// How the future that runs in this frame may use the lock; the hold itself may be a writer's.
@@ -102,6 +104,16 @@ pub(crate) fn outer(link: &Arc<Link>, names: &Names) -> Option<Outer> {
         let scope = Arc::clone(scope);
         Some(Outer { scope, index })
     })
+}
+
+/// The first of them, where there is but one.
+pub(crate) fn held(scope: &Scope) -> Held {
+    Held::new(&scope[0].hold)
+}
+
+/// All of them.
+pub(crate) fn held_all(scope: &Scope) -> HeldAll {
+    HeldAll::new(scope.iter().map(|frame| Held::new(&frame.hold)))
 }
 
 /// Looks through those of the task being polled, the innermost first.

@@ -5,7 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{error::Error, key::Key, mode::Mode};
+use crate::{
+    bounds::{
+        COMMAND_TIMEOUT_OUT_OF_BOUNDS, LONGEST, LONGEST_COMMAND, LONGEST_NAMESPACE,
+        MAX_HOLD_OUT_OF_BOUNDS, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH, NOT_IN_NAMESPACE,
+        SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT, WAIT_TOO_LONG,
+    },
+    error::Error,
+    key::Key,
+    mode::Mode,
+};
 
 /// How long to queue for a lock.
 ///
@@ -40,11 +49,6 @@ pub(crate) struct Options {
     pub(crate) namespace: Arc<str>,
 }
 
-const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-const SHORTEST_COMMAND: Duration = Duration::from_millis(10);
-const LONGEST_COMMAND: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 impl Options {
     /// Invalid options are errors and never corrected.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Error> {
@@ -57,52 +61,36 @@ impl Options {
             })
         };
         if self.ttl < SHORTEST_LEASE {
-            return invalid(
-                "ttl",
-                format!("{:?}", self.ttl),
-                "at least 100 ms, since a renewal must fit in",
-            );
+            return invalid("ttl", format!("{:?}", self.ttl), TTL_TOO_SHORT);
         }
         if self.ttl > LONGEST {
-            return invalid(
-                "ttl",
-                format!("{:?}", self.ttl),
-                "at most a year: it is how long a dead holder blocks others",
-            );
+            return invalid("ttl", format!("{:?}", self.ttl), TTL_TOO_LONG);
         }
         if let Wait::For(wait) = self.wait
             && wait > LONGEST
         {
-            return invalid(
-                "wait",
-                format!("{wait:?}"),
-                "at most a year; use `Wait::Forever`",
-            );
+            return invalid("wait", format!("{wait:?}"), WAIT_TOO_LONG);
         }
         if !(SHORTEST_COMMAND..=LONGEST_COMMAND).contains(&self.command_timeout) {
             return invalid(
                 "command_timeout",
                 format!("{:?}", self.command_timeout),
-                "from 10 ms to a minute",
+                COMMAND_TIMEOUT_OUT_OF_BOUNDS,
             );
         }
         if let Some(max_hold) = self.max_hold
             && !(SHORTEST_LEASE..=LONGEST).contains(&max_hold)
         {
-            return invalid("max_hold", format!("{max_hold:?}"), "from 100 ms to a year");
+            return invalid("max_hold", format!("{max_hold:?}"), MAX_HOLD_OUT_OF_BOUNDS);
         }
         let namespace = &*self.namespace;
-        if namespace.is_empty() || namespace.len() > 128 {
+        if namespace.is_empty() || namespace.len() > LONGEST_NAMESPACE {
             // An error must not carry a megabyte around.
             let beginning: String = namespace.chars().take(32).collect();
-            return invalid("namespace", format!("{beginning:?}"), "1 to 128 bytes");
+            return invalid("namespace", format!("{beginning:?}"), NAMESPACE_LENGTH);
         }
-        if namespace.contains(['{', '}', '#']) {
-            return invalid(
-                "namespace",
-                format!("{namespace:?}"),
-                "it must not contain `{`, `}` or `#`",
-            );
+        if namespace.contains(NOT_IN_NAMESPACE) {
+            return invalid("namespace", format!("{namespace:?}"), NAMESPACE_CHARACTERS);
         }
         Ok(())
     }
@@ -115,13 +103,14 @@ impl Options {
         }
     }
 
-    /// As they are for whoever began to wait at `started`.
-    pub(crate) fn rest(&self, started: Instant) -> Self {
+    /// What is left of them for a further lock, in that mode, after a wait that began at `started`.
+    pub(crate) fn rest(&self, started: Instant, mode: Mode) -> Self {
         let wait = match self.wait {
             Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
             Wait::Forever => Wait::Forever,
         };
         Options {
+            mode,
             wait,
             ..self.clone()
         }

@@ -89,6 +89,16 @@ async fn of_several_locks_each_is_found_by_its_key() {
     }
 }
 
+#[tokio::test]
+async fn of_several_locks_each_is_found_where_its_key_stands() {
+    let (_server, locker) = start().await;
+    let locks = with_locker(locker, several(1, 2)).await.expect("the locks");
+    let keys = [0, 1, 2].map(|position| locks[position].key().to_string());
+    assert_eq!(keys, ["guard:2", "guard:1", "guard:2"]);
+    assert_eq!(locks[0].token(), locks[2].token());
+    assert_ne!(locks[0].token(), locks[1].token());
+}
+
 #[redis_lock(key = ["guard:1", "guard:2"], ttl = "300ms", auto_extend = false, guard = locks)]
 async fn pass_on_several(to: oneshot::Sender<HeldAll>) -> Result<(), Error> {
     to.send(locks).expect("a listener");

@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::{Duration, Instant};
 
-use redis_lock::{Error, Locker, redis_lock, with_locker};
+use redis_lock::{Error, Locker, Mode, redis_lock, with_locker};
 use tokio::time::{sleep, timeout};
 
 use super::{LONG, SOON, is_locked_elsewhere, start};
@@ -195,4 +195,71 @@ async fn the_crate_is_found_by_its_path() {
     let (_server, locker) = start().await;
     let lock = with_locker(locker, by_another_path()).await;
     assert!(matches!(lock, Ok("by the facade")), "{lock:?}");
+}
+
+#[redis_lock(key = "namespace", namespace = "shop")]
+async fn namespace_fixed(locker: &Locker) -> Result<bool, Error> {
+    Ok(is_locked_elsewhere(&locker.clone().namespace("shop"), "namespace").await)
+}
+
+#[redis_lock(key = "namespace", namespace = format!("shop:{tenant}"))]
+async fn namespace_given(tenant: &str, locker: &Locker) -> Result<bool, Error> {
+    Ok(is_locked_elsewhere(&locker.clone().namespace("shop:a"), "namespace").await)
+}
+
+#[tokio::test]
+async fn locks_in_the_namespace_that_it_says() {
+    let (_server, locker) = start().await;
+    let locked = with_locker(locker.clone(), namespace_fixed(&locker)).await;
+    assert!(locked.expect("the lock"));
+    for tenant in ["a", "b"] {
+        let locked = with_locker(locker.clone(), namespace_given(tenant, &locker)).await;
+        assert_eq!(locked.expect("the lock"), tenant == "a");
+    }
+    let refused = with_locker(locker.clone(), namespace_given("#", &locker)).await;
+    assert!(matches!(
+        refused,
+        Err(Error::InvalidOptions {
+            option: "namespace",
+            ..
+        })
+    ));
+}
+
+#[redis_lock(key = "mode", mode = if urgent { Mode::Write } else { Mode::Read }, guard = lock)]
+async fn mode_of_an_argument(urgent: bool) -> Result<Mode, Error> {
+    Ok(lock.mode())
+}
+
+#[tokio::test]
+async fn holds_in_the_mode_that_an_expression_gives() {
+    let (_server, locker) = start().await;
+    let reader = locker.read("mode").await.expect("the lock");
+    let locker = locker.wait(Duration::ZERO);
+    let mode = with_locker(locker.clone(), mode_of_an_argument(false)).await;
+    assert_eq!(mode.expect("beside the other reader"), Mode::Read);
+    let error = with_locker(locker, mode_of_an_argument(true)).await;
+    assert!(error.is_err_and(|error| error.is_contended()));
+    reader.unlock().await.expect("unlocked");
+}
+
+#[redis_lock(key = "command", command_timeout = limit)]
+async fn command_timeout_given(limit: Duration) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Shown by what the library refuses.
+#[tokio::test]
+async fn waits_for_commands_as_long_as_it_says() {
+    let (_server, locker) = start().await;
+    let fine = with_locker(locker.clone(), command_timeout_given(SOON)).await;
+    fine.expect("the lock");
+    let refused = with_locker(locker, command_timeout_given(Duration::from_millis(5))).await;
+    assert!(matches!(
+        refused,
+        Err(Error::InvalidOptions {
+            option: "command_timeout",
+            ..
+        })
+    ));
 }

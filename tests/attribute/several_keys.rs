@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use redis_lock::{Error, Key, Locker, redis_lock, with_locker};
+use redis_lock::{Error, Key, Locker, Mode, redis_lock, with_locker};
 use tokio::time::{sleep, timeout};
 
 use super::{LONG, is_locked, is_locked_elsewhere, start};
@@ -83,6 +83,29 @@ async fn the_order_they_are_written_in_does_not_matter() {
         }
     };
     timeout(LONG, all).await.expect("nobody waits for ever");
+}
+
+#[redis_lock(key = [r("modes:<a>"), w("modes:<b>"), "modes:<c>"], mode = mode, guard = locks)]
+async fn in_modes(a: u64, b: u64, c: u64, mode: Mode) -> Result<[Mode; 3], Error> {
+    Ok([0, 1, 2].map(|position| locks[position].mode()))
+}
+
+#[tokio::test]
+async fn each_has_its_own_mode_or_that_of_all() {
+    use Mode::{Read, Write};
+
+    let (_server, locker) = start().await;
+    for ((a, b, c, mode), modes) in [
+        ((1, 2, 3, Read), [Read, Write, Read]),
+        ((1, 2, 3, Write), [Read, Write, Write]),
+        ((3, 2, 1, Write), [Read, Write, Write]),
+        // The same key in two modes is held in the stronger.
+        ((1, 1, 2, Read), [Write, Write, Read]),
+        ((1, 2, 1, Write), [Write, Write, Write]),
+    ] {
+        let held = with_locker(locker.clone(), in_modes(a, b, c, mode)).await;
+        assert_eq!(held.expect("the locks"), modes, "{a} {b} {c} {mode}");
+    }
 }
 
 #[redis_lock(key = [name(made), "list", name(made)], mode = "r")]

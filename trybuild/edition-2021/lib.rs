@@ -7,6 +7,8 @@ pub mod argument_attributes;
 pub mod arguments_in_strings;
 #[path = "../pass/async_trait.rs"]
 pub mod async_trait;
+#[path = "../pass/async_trait_arguments_for_the_key_alone.rs"]
+pub mod async_trait_arguments_for_the_key_alone;
 #[path = "../pass/auto_extend.rs"]
 pub mod auto_extend;
 #[path = "../pass/auto_traits.rs"]
@@ -21,6 +23,8 @@ pub mod body_moves_arguments;
 pub mod body_recursive;
 #[path = "../pass/body_unsafe.rs"]
 pub mod body_unsafe;
+#[path = "../pass/command_timeouts.rs"]
+pub mod command_timeouts;
 #[path = "../pass/crate_path.rs"]
 pub mod crate_path;
 #[path = "../pass/every_option.rs"]
@@ -29,6 +33,8 @@ pub mod every_option;
 pub mod future_that_leaves_arguments_out;
 #[path = "../pass/futures_returned.rs"]
 pub mod futures_returned;
+#[path = "../pass/futures_with_a_name.rs"]
+pub mod futures_with_a_name;
 #[path = "../pass/generic_consts.rs"]
 pub mod generic_consts;
 #[path = "../pass/generic_types.rs"]
@@ -83,6 +89,12 @@ pub mod macro_rules_methods;
 pub mod map_err;
 #[path = "../pass/modes.rs"]
 pub mod modes;
+#[path = "../pass/modes_as_expressions.rs"]
+pub mod modes_as_expressions;
+#[path = "../pass/modes_of_keys.rs"]
+pub mod modes_of_keys;
+#[path = "../pass/nested_deep.rs"]
+pub mod nested_deep;
 #[path = "../pass/no_implicit_prelude.rs"]
 pub mod no_implicit_prelude;
 #[path = "../pass/on_contended.rs"]

@@ -1,0 +1,10 @@
+//! Longer than a minute.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", command_timeout = "2m")]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! A dead holder would block the others for longer than a year.
+
+use redis_lock::{Error, redis_lock};
+
+#[redis_lock(key = "order:<id>", ttl = "8761h")]
+async fn ship(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
+fn main() {}
