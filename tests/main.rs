@@ -10,6 +10,7 @@ mod cost;
 mod crash;
 mod dead;
 mod drop;
+mod ending;
 mod engine;
 mod exec;
 mod failover;

@@ -55,15 +55,23 @@ pub(crate) async fn acquire_checked(
 ) -> Result<Guard, Error> {
     let engine = engine()?;
     let owner = Arc::new(Owner::new(link, &options, key));
+    let ending = Arc::clone(&owner.link.ending);
     let mut failures = Failures::new();
     let attempt = attempt(engine, Arc::clone(&owner), &options, &mut failures);
-    let Some(limit) = limit else {
-        return attempt.await;
+    // Dropped, it is withdrawn in the background.
+    let attempt = ending.unless_begun(attempt);
+    let outcome = match limit {
+        Some(limit) => {
+            let left = limit.saturating_duration_since(Instant::now());
+            engine.timeout(left, attempt).await
+        }
+        None => Some(attempt.await),
     };
-    let left = limit.saturating_duration_since(Instant::now());
-    match engine.timeout(left, attempt).await {
-        Some(result) => result,
-        // Dropped, it is withdrawn in the background.
+    match outcome {
+        Some(Some(result)) => result,
+        Some(None) => Err(Error::ShutDown {
+            key: owner.key.clone(),
+        }),
         None => Err(owner.failed(failures.latest.unwrap_or_else(no_reply))),
     }
 }
@@ -133,6 +141,7 @@ async fn attempt(
                 Duration::ZERO
             }
             Ok(Acquired::Queued { place, left }) => {
+                attempt.owner.link.waits();
                 if let Some(waiter) = &mut waiter {
                     waiter.queued(sent, place, left, attempt.doubt);
                 }

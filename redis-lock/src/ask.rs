@@ -235,8 +235,10 @@ pub(crate) fn finish(after: After) {
     // Later than this Redis has ended them by itself.
     let until = Instant::now() + WAITER_LEASE;
     for (owner, run) in after.retire {
+        let giving_back = owner.link.ending.giving_back(&owner.key);
         engine.spawn(async move {
             if let Err(error) = release_in_turn(engine, &owner, &With::Run(run), until).await {
+                giving_back.failed();
                 owner.trouble(error, "lock not released; it ends with its ttl");
             }
         });

@@ -8,6 +8,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,8 +16,9 @@ use std::{
 
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
 use tokio::{runtime::Handle, sync::Semaphore};
+use tracing::Level;
 
-use crate::{code::no_reply, engine::engine, front::Front};
+use crate::{code::no_reply, ending::Ending, engine::engine, front::Front, report::report};
 
 /// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
@@ -29,7 +31,10 @@ const AT_A_TIME: usize = 100;
 pub(crate) struct Link {
     connection: Box<dyn Connection>,
     pub(crate) releases: Arc<Semaphore>,
+    pub(crate) ending: Arc<Ending>,
     known: Mutex<Known>,
+    /// It has been said that its waiters poll.
+    is_said: Mutex<bool>,
 }
 
 /// The scripts that the server knows, by their hashes, since calls of them have been answered.
@@ -53,13 +58,31 @@ impl Link {
         Link {
             connection: Box::new(connection),
             releases: Arc::new(Semaphore::new(AT_A_TIME)),
+            ending: Arc::default(),
             known: Mutex::default(),
+            is_said: Mutex::default(),
         }
     }
 
     /// Host and port, or the path of the socket; what can be said of a connection of the user's is nothing.
     pub(crate) fn server(&self) -> Option<Arc<str>> {
         self.connection.server()
+    }
+
+    /// Says, once, that the waiters over a user's connection without wake-ups poll.
+    pub(crate) fn waits(&self) {
+        if self.connection.is_ours() || !self.connection.front().channel().is_empty() {
+            return;
+        }
+        let mut is_said = self.is_said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mem::replace(&mut is_said, true) {
+            report(Level::WARN, || {
+                tracing::warn!(
+                    "no wake-ups over a connection given to `Locker::new`: waiters of a lock poll; \
+                     `Locker::connect` and `Locker::with_wakeups` have them"
+                );
+            });
+        }
     }
 
     /// Whether the server knows the script with this hash, as far as can be told from here.

@@ -28,6 +28,7 @@
 //! | hold several locks, without deadlock | [`Locker::lock_all`], [`Locker::scope_all`] |
 //! | skip the work if another instance is at it | [`Locker::try_lock`] |
 //! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
+//! | end a program and leave no lock behind | [`Locker::shutdown`], [`shutdown`], [`Locker::flush`] |
 //! | know at start-up that all of it works | [`Locker::check`] |
 //! | keep a late write out of your data | [`Guard::token`] |
 //! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
@@ -71,12 +72,14 @@
 #[path = "macro_support.rs"]
 pub mod __private;
 mod acquire;
+mod address;
 mod ask;
 mod bounds;
 mod cause;
 mod check;
 mod code;
 mod connection;
+mod ending;
 mod engine;
 mod enter;
 mod error;
@@ -112,7 +115,9 @@ mod wakeup;
 /// The redis-rs that this crate was built with, so that its version need not be guessed.
 pub use redis;
 
+pub use address::Address;
 pub use check::Check;
+pub use ending::Shutdown;
 pub use error::{Error, Loss};
 pub use exec::{LockExec, LockScope};
 pub use given::RedisConnection;
@@ -120,7 +125,9 @@ pub use guard::{Guard, Unlock};
 pub use guards::{Guards, UnlockAll};
 pub use held::{Held, HeldAll};
 pub use key::Key;
-pub use locker::{IntoLocker, Locker, init, locker, spawn, with_current_locker, with_locker};
+pub use locker::{
+    IntoLocker, Locker, init, locker, shutdown, spawn, with_current_locker, with_locker,
+};
 pub use mode::Mode;
 pub use options::Wait;
 #[cfg(feature = "macros")]

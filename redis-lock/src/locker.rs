@@ -1,16 +1,23 @@
 //! The face of the crate: where locks come from, and with which options.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use once_cell::sync::OnceCell;
-use redis::Client;
+use redis::{Client, ProtocolVersion, RedisError};
 use tokio::task::JoinHandle;
 
 use crate::{
     acquire::acquire,
+    address::{Address, Target},
     check::{Check, check},
     connection::Link,
-    engine::engine,
+    ending::Shutdown,
+    engine::{Engine, engine},
     enter::{Entered, acquire_all, enter},
     error::Error,
     exec::{LockExec, LockScope},
@@ -23,8 +30,9 @@ use crate::{
     mode::Mode,
     options::{Options, Wait},
     own::OwnConnections,
+    renewal::{good_holds, interrupt},
     request::LockRequest,
-    survey::survey,
+    survey::{speaking, survey},
     wakeup::{Wakeups, on_push},
 };
 
@@ -113,7 +121,10 @@ impl Locker {
         Self::over(Link::new(connection, Arc::clone(&wakeups.0)))
     }
 
-    /// Connects to one Redis server, by a URL as [`redis::Client::open`] reads it.
+    /// Connects to one Redis server: by a URL as [`redis::Client::open`] reads it, or by what else an [`Address`] is.
+    ///
+    /// It is connected, and has been asked whether it can keep locks, when this returns; see
+    /// [`connect_lazy`](Locker::connect_lazy) for a server that comes up later, and [`check`](Locker::check) for permissions.
     ///
     /// Every runtime that uses the Locker has a connection of its own, on which whoever waits there hears of its turn; one
     /// more lives on a thread of this crate, which renews leases and releases what was dropped, also when your runtime is
@@ -124,7 +135,8 @@ impl Locker {
     ///
     /// # Errors
     ///
-    /// [`Error::Redis`] if the URL is wrong or the server cannot be reached.
+    /// [`Error::Unusable`] says what is wrong and what to do: the text is no URL, nothing answers, the login is refused, the
+    /// server is a replica, a sentinel or one node of a cluster, the port speaks TLS or does not.
     ///
     /// # Cancel safety
     ///
@@ -136,25 +148,111 @@ impl Locker {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
-        let url = url.as_ref();
-        let client = Client::open(url).map_err(|cause| Error::Unusable {
-            server: None,
-            problem: "this is no Redis URL; write redis://host:port".into(),
-            cause: Some(cause),
-        })?;
+    pub async fn connect(address: impl Address) -> Result<Self, Error> {
+        let Target { client, as_is } = address.client()?;
         let engine = engine()?;
-        let survey = survey(engine, client, url.contains("protocol="));
-        let surveyed = engine.spawn(survey).await;
+        let surveyed = engine.spawn(survey(engine, client, as_is)).await;
         let client = surveyed.map_err(|stopped| Error::Engine(stopped.into()))??;
-        let failed = |cause| Error::Unusable {
-            server: Some(client.get_connection_info().addr().to_string().into()),
-            problem: "the connection failed".into(),
-            cause: Some(cause),
-        };
-        let connections = OwnConnections::new(&client, engine, on_push).map_err(failed)?;
-        connections.settle().await.map_err(failed)?;
+        let connections = OwnConnections::new(&client, engine, on_push);
+        let connections = connections.map_err(|cause| unusable(&client, cause))?;
+        let settled = connections.settle().await;
+        settled.map_err(|cause| unusable(&client, cause))?;
         Ok(Self::over(Link::over(connections)))
+    }
+
+    /// As [`connect`](Locker::connect), for a Redis that may come up later than this service: returns at once, and connects
+    /// in the background, again and again until the server is there.
+    ///
+    /// A lock that is asked for while the server is away is waited for within [`wait`](Locker::wait), and fails with
+    /// [`Error::Redis`] and the reason. What [`connect`](Locker::connect) looks at is not looked at:
+    /// [`check`](Locker::check) does that, once the server is there. RESP3 is asked for unless a URL has a `protocol`; for
+    /// a server older than Redis 6 write `?protocol=resp2`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unusable`] if the address is none.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn f() -> Result<(), redis_lock::Error> {
+    /// let locker = redis_lock::Locker::connect_lazy("redis://127.0.0.1:6379")?;
+    /// let guard = locker.wait(Duration::from_secs(30)).lock("order:42").await?;
+    /// # guard.await }
+    /// ```
+    pub fn connect_lazy(address: impl Address) -> Result<Self, Error> {
+        let Target { client, as_is } = address.client()?;
+        let failed = |cause| unusable(&client, cause);
+        let chosen = if as_is {
+            client.clone()
+        } else {
+            speaking(&client, ProtocolVersion::RESP3).map_err(failed)?
+        };
+        let connections = OwnConnections::new(&chosen, engine()?, on_push).map_err(failed)?;
+        Ok(Self::over(Link::over(connections)))
+    }
+
+    /// Ends this Locker and all that were made of the same one, before the program ends, so that no lock is left behind.
+    ///
+    /// 1. From now on every call that takes a lock fails with [`Error::ShutDown`]; so do, at once, those that wait for one.
+    /// 2. Holders have `grace` to give their locks back. What runs inside a lock may go on to call functions under the same
+    ///    lock.
+    /// 3. Then holders are told that they have lost their locks, with [`Loss::ShutDown`](crate::Loss::ShutDown): `lost()`
+    ///    fires, `lock_exec` and annotated functions stop their bodies. Also guards that were forgotten are given back.
+    /// 4. Everything that is given back in the background is waited for.
+    ///
+    /// It ends within `grace` and one [`command_timeout`](Locker::command_timeout), also if Redis is gone, and earlier when
+    /// nothing is held any more. It may be called again, and at the same time; each call has its own `grace`.
+    ///
+    /// In Kubernetes: call it when SIGTERM has come and the server takes no more requests, with a `grace` that is shorter
+    /// than `terminationGracePeriodSeconds`. `examples/graceful.rs` is a service that does.
+    ///
+    /// # Cancel safety
+    ///
+    /// If it is dropped, the Locker stays shut down: no new locks. Holders then keep their locks, until it is called again.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # async fn f(locker: redis_lock::Locker) {
+    /// println!("{}", locker.shutdown(Duration::from_secs(10)).await); // everything was given back
+    /// # }
+    /// ```
+    pub async fn shutdown(&self, grace: Duration) -> Shutdown {
+        let link = Arc::clone(&self.link);
+        link.ending.begin();
+        let Ok(engine) = engine() else {
+            return Shutdown::default(); // then nothing was ever taken
+        };
+        let limit = self.options.command_timeout;
+        let interrupted = let_go(engine, &link, grace).await;
+        Shutdown {
+            interrupted,
+            left: link.ending.flush(engine, limit).await,
+        }
+    }
+
+    /// Waits until everything that was dropped so far over this Locker's connection has been given back, but not for longer
+    /// than one [`command_timeout`](Locker::command_timeout). True: all of it has been, or its time was over.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    ///
+    /// ```no_run
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// drop(locker.lock("order:42").await?);
+    /// assert!(locker.flush().await, "nothing is left behind");
+    /// # Ok(()) }
+    /// ```
+    pub async fn flush(&self) -> bool {
+        match engine() {
+            Ok(engine) => {
+                let left = self.link.ending.flush(engine, self.options.command_timeout);
+                left.await.is_empty()
+            }
+            Err(_) => true, // then nothing was ever taken
+        }
     }
 
     /// Runs a whole cycle on a probe key of this namespace: takes it, waits for it, hands it over, renews it, shares it, gives
@@ -615,6 +713,36 @@ impl fmt::Debug for Locker {
     }
 }
 
+/// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
+async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> usize {
+    let end = Instant::now() + grace;
+    let mut news = link.ending.news();
+    loop {
+        let of = Arc::clone(link);
+        let holds = engine.spawn(async move { good_holds(&of) }).await;
+        let holds = holds.unwrap_or_default();
+        let left = end.saturating_duration_since(Instant::now());
+        if holds.is_empty() {
+            return 0;
+        }
+        if left.is_zero() {
+            holds.iter().for_each(|hold| interrupt(engine, hold));
+            return holds.len();
+        }
+        drop(holds);
+        // Each hold that ends says so; a lease that ends by itself is seen at the end.
+        engine.timeout(left, news.changed()).await;
+    }
+}
+
+fn unusable(client: &Client, cause: RedisError) -> Error {
+    Error::Unusable {
+        server: Some(client.get_connection_info().addr().to_string().into()),
+        problem: "the connection failed".into(),
+        cause: Some(cause),
+    }
+}
+
 static DEFAULT: OnceCell<Locker> = OnceCell::new();
 
 /// Set once a Locker other than the default one has been in scope.
@@ -644,6 +772,26 @@ pub fn init(locker: impl IntoLocker) -> Result<(), Error> {
     DEFAULT
         .set(locker.into())
         .map_err(|_| Error::AlreadyInitialized)
+}
+
+/// [`Locker::shutdown`] of the Locker that [`init`] was given. Without one there is nothing to do.
+///
+/// # Cancel safety
+///
+/// As that of [`Locker::shutdown`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// # async fn f() {
+/// redis_lock::shutdown(Duration::from_secs(10)).await;
+/// # }
+/// ```
+pub async fn shutdown(grace: Duration) -> Shutdown {
+    match DEFAULT.get() {
+        Some(locker) => locker.shutdown(grace).await,
+        None => Shutdown::default(),
+    }
 }
 
 /// The Locker in scope: that of [`with_locker`], else that of [`init`].

@@ -48,6 +48,7 @@ pub(crate) fn withdraw(
     until: Instant,
 ) {
     let in_flight = in_flight.map(|reply| owner.link.hand_on(reply));
+    let giving_back = owner.link.ending.giving_back(&owner.key);
     engine.spawn(async move {
         if let Some(reply) = in_flight {
             // The release must not overtake it.
@@ -57,11 +58,13 @@ pub(crate) fn withdraw(
             }
         }
         if let Err(error) = release_in_turn(engine, &owner, &With::Nothing, until).await {
+            giving_back.failed();
             owner.trouble(
                 error,
                 "an acquisition that was given up could not be taken back; what it may hold ends with its ttl",
             );
         }
+        drop(giving_back);
         if let Some(doubt) = doubt {
             withdraw_late(engine, owner, doubt).await;
         }

@@ -30,6 +30,7 @@ use crate::{
     lease::Due,
     line::{After, WAITER_LEASE, lines},
     owner::Id,
+    release::withdraw,
     report::report,
     run::Claim,
     script::{self, Renewal},
@@ -69,7 +70,29 @@ pub(crate) fn watch(hold: &Arc<Hold>) {
 pub(crate) fn unwatch(hold: &Hold) -> Option<Loss> {
     let mut watched = hold.watched();
     RENEWALS.forget(&mut watched, hold);
+    hold.owner.link.ending.hold_ends();
     watched.lease.give_back(Instant::now())
+}
+
+/// The holds over a link that are good. To be called in the engine, whose schedule holds each of them between two turns.
+pub(crate) fn good_holds(link: &Arc<Link>) -> Vec<Arc<Hold>> {
+    let schedule = RENEWALS.schedule();
+    let of_link = schedule.holds.values();
+    let of_link = of_link.filter(|hold| Arc::ptr_eq(&hold.owner.link, link));
+    of_link.cloned().collect()
+}
+
+/// Ends a hold, and gives it back.
+pub(crate) fn interrupt(engine: &'static Engine, hold: &Arc<Hold>) {
+    let mut watched = hold.watched();
+    let is_news = watched.lease.gone(Loss::ShutDown, Instant::now());
+    RENEWALS.forget(&mut watched, hold);
+    drop(watched);
+    if is_news {
+        tell_loss(engine, hold, true);
+    }
+    let until = Instant::now() + hold.terms.ttl;
+    withdraw(engine, Arc::clone(&hold.owner), None, hold.doubt, until);
 }
 
 impl Renewals {

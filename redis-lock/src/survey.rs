@@ -132,7 +132,7 @@ async fn connect(engine: &'static Engine, client: &Client) -> RedisResult<Multip
     connection.await
 }
 
-fn speaking(client: &Client, protocol: ProtocolVersion) -> RedisResult<Client> {
+pub(crate) fn speaking(client: &Client, protocol: ProtocolVersion) -> RedisResult<Client> {
     let info = client.get_connection_info().clone();
     let settings = info.redis_settings().clone().set_protocol(protocol);
     Client::open(info.set_redis_settings(settings).into_connection_info()?)

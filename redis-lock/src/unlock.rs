@@ -8,6 +8,7 @@ use tracing::Level;
 
 use crate::{
     ask::finish,
+    ending::GivingBack,
     engine::{Engine, engine},
     error::{Error, Loss},
     hold::Hold,
@@ -75,16 +76,21 @@ struct HandIn {
     with: With,
     /// Why it had been lost before, if it had.
     loss: Option<Loss>,
+    /// Counts for the end of the Locker. `None`: the engine has it.
+    giving_back: Option<GivingBack>,
 }
 
 impl HandIn {
     fn new(engine: &'static Engine, hold: Arc<Hold>) -> Self {
+        // Before the hold is over: what the Locker's end does not find as a hold, it finds as a release.
+        let giving_back = hold.owner.link.ending.giving_back(&hold.owner.key);
         let loss = renewal::unwatch(&hold);
         let mut handed_in = HandIn {
             engine,
             hold: None,
             with: hold.given(),
             loss,
+            giving_back: Some(giving_back),
         };
         if hold.in_run {
             let mut after = After::default();
@@ -115,15 +121,20 @@ impl Drop for HandIn {
         let until = Instant::now() + hold.terms.ttl;
         let given_up = give_up(&hold.owner, &with);
         let engine = self.engine;
+        let giving_back = self.giving_back.take();
         engine.spawn(async move {
             let owner = &hold.owner;
             if let Err(error) = see_through(engine, given_up, owner, &with, until).await {
+                if let Some(giving_back) = &giving_back {
+                    giving_back.failed();
+                }
                 let hold = Arc::clone(&hold);
                 report(Level::WARN, move || {
                     let owner = &hold.owner;
                     tracing::warn!(key = %owner.key, token = hold.token, error = %owner.failed(error), "lock not released; it ends with its ttl");
                 });
             }
+            drop(giving_back);
             if let Some(doubt) = hold.doubt {
                 withdraw_late(engine, Arc::clone(owner), doubt).await;
             }
