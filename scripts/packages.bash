@@ -15,12 +15,23 @@ need() {
     missing "$program" "$package"
   fi
   echo "installing $package, for $program" >&2
-  forbid_services
-  apt-get update -qq >&2 || missing "$program" "$package"
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$package" >&2 ||
-    missing "$program" "$package"
-  allow_services
+  install "$package" || missing "$program" "$package"
   command -v "$program" >/dev/null || missing "$program" "$package"
+}
+
+# need_package DEBIAN-PACKAGE: one without a program, such as a library's headers.
+need_package() {
+  echo "installing $1" >&2
+  { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && install "$1"; } || missing "$1" "$1"
+}
+
+install() {
+  local status=0
+  forbid_services
+  { apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$1" >&2; } ||
+    status=1
+  allow_services
+  return "$status"
 }
 
 missing() {

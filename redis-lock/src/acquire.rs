@@ -57,7 +57,8 @@ pub(crate) async fn acquire_checked(
     let owner = Arc::new(Owner::new(link, &options, key));
     let ending = Arc::clone(&owner.link.ending);
     let mut failures = Failures::new();
-    let attempt = attempt(engine, Arc::clone(&owner), &options, &mut failures);
+    // Boxed: what follows would store it several times over in the future of every acquisition.
+    let attempt = Box::pin(attempt(engine, Arc::clone(&owner), &options, &mut failures));
     // Dropped, it is withdrawn in the background.
     let attempt = ending.unless_begun(attempt);
     let outcome = match limit {

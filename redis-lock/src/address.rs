@@ -40,14 +40,27 @@ pub struct Target {
 
 impl Target {
     fn by_url(url: &str) -> Result<Self, Error> {
-        let client = Client::open(url)
-            .map_err(|cause| no_address("this is no Redis URL; write redis://host:port", cause))?;
-        Ok(Target {
-            client,
-            as_is: url.contains("protocol="),
-        })
+        let client = Client::open(url).map_err(|cause| {
+            let wants_tls = url.starts_with("rediss:") || url.starts_with("valkeys:");
+            let problem = if wants_tls && !HAS_TLS {
+                "this program was built without TLS; turn on the feature `tls-rustls` or `tls-native-tls` of redis-lock"
+            } else {
+                "this is no Redis URL; write redis://host:port"
+            };
+            no_address(problem, cause)
+        })?;
+        Ok(Target::new(client, url.contains("protocol=")))
+    }
+
+    fn new(client: Client, as_is: bool) -> Self {
+        // redis-rs uses the one of the process, and panics if there is none. One that the program has chosen stays.
+        #[cfg(feature = "tls-rustls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Target { client, as_is }
     }
 }
+
+const HAS_TLS: bool = cfg!(any(feature = "tls-rustls", feature = "tls-native-tls"));
 
 fn no_address(problem: &'static str, cause: RedisError) -> Error {
     Error::Unusable {
@@ -81,10 +94,7 @@ by_url!(
 impl sealed::Sealed for Client {}
 impl Address for Client {
     fn client(self) -> Result<Target, Error> {
-        Ok(Target {
-            client: self,
-            as_is: false,
-        })
+        Ok(Target::new(self, false))
     }
 }
 

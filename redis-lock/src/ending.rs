@@ -54,7 +54,9 @@ impl fmt::Display for Shutdown {
         match self.left.len() {
             0 => f.write_str("everything was given back")?,
             1 => {
-                f.write_str("1 lock ends with its ttl, since Redis has not confirmed its release:")?
+                f.write_str(
+                    "1 lock ends with its ttl, since Redis has not confirmed its release:",
+                )?;
             }
             count => write!(
                 f,

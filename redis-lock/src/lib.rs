@@ -64,7 +64,11 @@
 //!
 //! - `macros` (default): the attribute.
 //!
-//! TLS: add `redis` with one of its TLS features to your own dependencies.
+//! - `tls-rustls`: `rediss://` with rustls, its `ring` provider, and the certificate authorities of the system.
+//! - `tls-native-tls`: `rediss://` with the TLS library of the system, OpenSSL on Linux.
+//!
+//! An authority of your own and certificates of the client come with a [`redis::Client`], made by
+//! `redis::Client::build_with_tls`, which [`Locker::connect`] takes. If both features are on, rustls is used.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -726,7 +726,9 @@ async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> u
             return 0;
         }
         if left.is_zero() {
-            holds.iter().for_each(|hold| interrupt(engine, hold));
+            for hold in &holds {
+                interrupt(engine, hold);
+            }
             return holds.len();
         }
         drop(holds);

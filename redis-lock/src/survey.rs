@@ -266,6 +266,16 @@ fn problem_of_failure(error: &RedisError) -> Problem {
     if error.is_connection_refusal() {
         return "nothing listens there; look at the address, and whether the server runs".into();
     }
+    let lower = text.to_lowercase();
+    if lower.contains("certificate") && lower.contains("required") {
+        return "it asks for a certificate of the client; give one with `redis_lock::redis::Client::build_with_tls`"
+            .into();
+    }
+    if lower.contains("certificate") {
+        return "its certificate is not trusted here; give its certificate authority with \
+                `redis_lock::redis::Client::build_with_tls`, and look at the name that it was made for"
+            .into();
+    }
     if text.contains("lookup address") {
         return "this host has no address; look at its name".into();
     }
@@ -320,6 +330,11 @@ async fn problem_of_port(
         (ConnectionAddr::Tcp(..), Speech::Tls) => {
             Some("this port speaks TLS; write rediss:// instead of redis://".into())
         }
+        (ConnectionAddr::TcpTls { .. }, Speech::Tls) if error.is_connection_dropped() => Some(
+            "the server ended the TLS connection; it may ask for a certificate of the client: give one with \
+             `redis_lock::redis::Client::build_with_tls`"
+                .into(),
+        ),
         (ConnectionAddr::TcpTls { .. }, Speech::Plain) => {
             Some("this port does not speak TLS; write redis:// instead of rediss://, or give the server's TLS port".into())
         }
@@ -340,9 +355,9 @@ async fn speaks(engine: &'static Engine, addr: &ConnectionAddr) -> Option<Speech
     if let Some(Ok(b'+' | b'-')) = engine.timeout(PROBE, ask(b"PING\r\n")).await {
         return Some(Speech::Plain);
     }
-    // A record of a handshake that is cut short.
+    // A handshake that begins with too short a greeting.
     if let Some(Ok(0x15)) = engine
-        .timeout(PROBE, ask(b"\x16\x03\x01\x00\x01\x00"))
+        .timeout(PROBE, ask(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"))
         .await
     {
         return Some(Speech::Tls);
