@@ -39,7 +39,7 @@ pub(crate) struct Run<F: Future, S> {
     state: State<F, S>,
 }
 
-/// The types that every [`Run`] has parts of.
+/// The types that every `Run` has parts of.
 #[derive(Debug)]
 pub struct Ours(PhantomData<(Enter, Entered, Lost, UnlockAll, Error)>);
 

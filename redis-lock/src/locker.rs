@@ -32,7 +32,7 @@ use crate::{
     own::OwnConnections,
     renewal::{good_holds, interrupt},
     request::LockRequest,
-    survey::{speaking, survey},
+    survey::{cut_short, speaking, survey},
     wakeup::{Wakeups, on_push},
 };
 
@@ -151,8 +151,8 @@ impl Locker {
     pub async fn connect(address: impl Address) -> Result<Self, Error> {
         let Target { client, as_is } = address.client()?;
         let engine = engine()?;
-        let surveyed = engine.spawn(survey(engine, client, as_is)).await;
-        let client = surveyed.map_err(|stopped| Error::Engine(stopped.into()))??;
+        let surveyed = engine.spawn(survey(engine, client.clone(), as_is)).await;
+        let client = surveyed.map_err(|stopped| cut_short(&client, stopped))??;
         let connections = OwnConnections::new(&client, engine, on_push);
         let connections = connections.map_err(|cause| unusable(&client, cause))?;
         let settled = connections.settle().await;

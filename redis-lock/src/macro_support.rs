@@ -136,7 +136,7 @@ pub fn request_in(mode: Mode, key: Key) -> LockRequest {
 
 /// Runs an annotated function's body under its locks.
 ///
-/// The two parts without a size that a [`Run`] begins with stand beside it, to be kept until it is done: so the compiler
+/// The two parts without a size that a `Run` begins with stand beside it, to be kept until it is done: so the compiler
 /// finds them one step earlier.
 pub fn run<R, F: Future<Output = R>>(
     opts: Opts,

@@ -12,6 +12,7 @@ use redis::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinError,
 };
 use tracing::Level;
 
@@ -88,6 +89,20 @@ pub(crate) async fn survey(
             let cause = latest.unwrap_or_else(no_reply);
             Err(fail(problem_of_failure(&cause), Some(cause)))
         }
+    }
+}
+
+/// The survey has panicked: rustls does, under redis-rs, in a program that turns it on past the features of this crate
+/// (perhaps by another dependency) and that does not say which cryptography to use.
+pub(crate) fn cut_short(client: &Client, stopped: JoinError) -> Error {
+    let addr = client.get_connection_info().addr();
+    if !matches!(addr, ConnectionAddr::TcpTls { .. }) {
+        return Error::Engine(stopped.into());
+    }
+    Error::Unusable {
+        server: Some(addr.to_string().into()),
+        problem: "the TLS library of this program panics; turn on the feature `tls-rustls` or `tls-native-tls` of redis-lock, or install a crypto provider for rustls first".into(),
+        cause: None,
     }
 }
 
