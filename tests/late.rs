@@ -117,20 +117,26 @@ async fn a_run_that_is_over_takes_nothing_that_was_granted_after_it() {
     let scene = scene().await;
     let holder = scene.other.write("x").await.unwrap();
     scene.lossy.loses.store(true, SeqCst);
-    let first = enqueue(&scene.server, scene.waiting.write("x")).await;
-    let second = enqueue(&scene.server, scene.waiting.write("x")).await;
+    let mut first = enqueue(&scene.server, scene.waiting.write("x")).await;
+    let mut second = enqueue(&scene.server, scene.waiting.write("x")).await;
     holder.unlock().await.unwrap();
     // Longer than a command is waited for, and than the claim lasts once it is sent again.
     sleep(Duration::from_millis(2500)).await;
     scene.lossy.loses.store(false, SeqCst);
-    let guard = soon(first).await.unwrap();
+    // Both places have ended, and the pauses have jitter: either may ask first.
+    let (guard, other) = tokio::select! {
+        guard = &mut first => (guard, second),
+        guard = &mut second => (guard, first),
+        () = sleep(SOON) => panic!("neither gets it"),
+    };
+    let guard = guard.unwrap().unwrap();
     let rival = timeout(Duration::from_secs(2), scene.other.write("x")).await;
     assert!(
         rival.is_err() || guard.is_lost(),
         "two hold it at the same time"
     );
     drop((guard, rival));
-    soon(second).await.unwrap().unlock().await.unwrap();
+    soon(other).await.unwrap().unlock().await.unwrap();
     nothing_is_left(&scene.server).await;
 }
 
