@@ -10,6 +10,7 @@ use std::{
 use once_cell::sync::OnceCell;
 use redis::{Client, ProtocolVersion, RedisError};
 use tokio::task::JoinHandle;
+use tracing::Level;
 
 use crate::{
     acquire::acquire,
@@ -31,6 +32,7 @@ use crate::{
     options::{Options, Wait},
     own::OwnConnections,
     renewal::{good_holds, interrupt},
+    report::report,
     request::LockRequest,
     survey::{cut_short, speaking, survey},
     wakeup::{Wakeups, on_push},
@@ -811,9 +813,11 @@ pub fn locker() -> Result<Locker, Error> {
     }
     let default = DEFAULT.get().ok_or(Error::NotInitialized)?;
     if SCOPED.get().is_some() {
-        tracing::debug!(
-            "the locker of `init` is used: none of `with_locker` is in scope, which a spawned task does not inherit"
-        );
+        report(Level::DEBUG, || {
+            tracing::debug!(
+                "the locker of `init` is used: none of `with_locker` is in scope, which a spawned task does not inherit"
+            );
+        });
     }
     Ok(default.clone())
 }
