@@ -1,7 +1,7 @@
 //! Attributes of arguments: conditions and levels of lints.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a")]
 async fn attributes(

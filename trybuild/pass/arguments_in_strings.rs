@@ -1,7 +1,7 @@
 //! An argument that only a format string names is a used one.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a")]
 async fn formatted(name: String, width: usize) -> Result<String, Error> {

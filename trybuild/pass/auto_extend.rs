@@ -1,7 +1,7 @@
 //! A lease that is not extended, and one that is.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a", auto_extend = false, ttl = "1m")]
 async fn ends() -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Items, labels and loops in the body.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a:<id>")]
 async fn items(id: u64) -> Result<u64, Error> {

@@ -1,7 +1,7 @@
 //! A function that calls itself.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "<n>")]
 async fn recursive(n: u64) -> Result<u64, Error> {

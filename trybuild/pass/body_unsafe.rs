@@ -1,7 +1,7 @@
 //! An `unsafe` function; its body is as unsafe as it was.
 #![deny(warnings, unsafe_op_in_unsafe_fn)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 /// # Safety
 ///

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "order:<id>", command_timeout = "500ms")]
 async fn fixed(id: u64) -> Result<(), Error> {

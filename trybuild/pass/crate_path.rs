@@ -9,7 +9,7 @@ pub mod facade {
     }
 }
 
-use facade::locks::{redis_lock as locked, Error};
+use facade::locks::{Error, redis_lock as locked};
 
 #[locked(key = "order:<id>", wait = "1s", guard = lock, crate = facade::locks, locker = facade::locks::locker()?)]
 async fn relative(id: u64) -> Result<u64, Error> {

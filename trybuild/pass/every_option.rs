@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{redis_lock, Error, Locker};
+use redis_lock::{Error, Locker, redis_lock};
 
 const LONG: Duration = Duration::from_secs(30);
 

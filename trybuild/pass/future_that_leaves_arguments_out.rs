@@ -4,7 +4,7 @@
 
 use std::{future::Future, pin::Pin, rc::Rc};
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 pub struct Shop;
 

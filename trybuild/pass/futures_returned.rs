@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a:<id>")]
 fn opaque(id: u64) -> impl Future<Output = Result<u64, Error>> + Send {

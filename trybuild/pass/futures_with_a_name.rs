@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 type BoxFuture<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
 

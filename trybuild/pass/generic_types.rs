@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Display};
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "item:<id>")]
 async fn inline<T: Display>(id: T) -> Result<T, Error> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{redis_lock, Error, Held, Key, Mode};
+use redis_lock::{Error, Held, Key, Mode, redis_lock};
 
 #[redis_lock(key = "order:<id>", guard = lock)]
 async fn everything(id: u64) -> Result<u64, Error> {

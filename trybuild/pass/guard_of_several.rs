@@ -1,7 +1,7 @@
 //! The handle of several locks, which finds each by its key.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, HeldAll};
+use redis_lock::{Error, HeldAll, redis_lock};
 
 #[redis_lock(key = ["account:<from>", "account:<to>"], guard = locks)]
 async fn transfer(from: u64, to: u64) -> Result<(u64, u64), Error> {

@@ -1,7 +1,7 @@
 //! Arguments that are `impl Trait`, closures among them.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "call:<name>")]
 async fn callback(

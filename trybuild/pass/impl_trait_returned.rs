@@ -1,7 +1,7 @@
 //! `impl Trait` as the result, and inside of it.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a")]
 async fn inside() -> Result<impl Iterator<Item = u8> + Send, Error> {

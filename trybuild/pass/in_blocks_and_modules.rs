@@ -1,7 +1,7 @@
 //! Functions inside of functions, modules and `impl` blocks inside of both.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 fn outer() {
     #[redis_lock(key = "inner")]

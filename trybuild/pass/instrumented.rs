@@ -1,7 +1,7 @@
 //! Above and below `#[tracing::instrument]`.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[tracing::instrument(skip(owned), err)]
 #[redis_lock(key = "order:<id>", guard = lock)]

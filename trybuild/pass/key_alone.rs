@@ -1,7 +1,7 @@
 //! A key is all that has to be given.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "orders")]
 async fn free() -> Result<(), Error> {

@@ -2,9 +2,9 @@
 #![deny(warnings)]
 
 use std::future::Future;
-use std::pin::{pin, Pin};
+use std::pin::{Pin, pin};
 
-use redis_lock::{redis_lock, Error, Key};
+use redis_lock::{Error, Key, redis_lock};
 
 #[redis_lock(key = { let id = id.as_mut().await; Key::from(id) })]
 async fn awaited(mut id: Pin<&mut impl Future<Output = String>>) -> Result<(), Error> {

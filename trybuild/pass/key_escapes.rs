@@ -1,7 +1,7 @@
 //! Brackets that are doubled, and braces, which are kept.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "<<kept>>:<<<id>>>:{<id>}:{}:{0}:}{:%")]
 async fn escaped(id: u64) -> Result<(), Error> {

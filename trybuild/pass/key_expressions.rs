@@ -1,7 +1,7 @@
 //! Keys as expressions: texts, borrows, a `Key`, of arguments and of nothing.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, Key};
+use redis_lock::{Error, Key, redis_lock};
 
 const CONSTANT: &str = "orders";
 

@@ -1,7 +1,7 @@
 //! A key that may fail to be made: its error is the function's.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, Key};
+use redis_lock::{Error, Key, redis_lock};
 
 #[redis_lock(key = key_of(id)?)]
 async fn fallible(id: u64) -> Result<(), Error> {

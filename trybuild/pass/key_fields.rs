@@ -1,7 +1,7 @@
 //! Fields in a key, by name and by number.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 struct Order {
     id: u64,

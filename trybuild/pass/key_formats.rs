@@ -1,7 +1,7 @@
 //! The formats of `format!` in a key.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[derive(Debug)]
 struct Id(#[allow(dead_code)] u64);

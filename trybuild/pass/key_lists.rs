@@ -1,7 +1,7 @@
 //! Several keys: templates and expressions side by side, with and without arguments.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, Key};
+use redis_lock::{Error, Key, redis_lock};
 
 #[redis_lock(key = ["account:<from>", "account:<to>"])]
 async fn transfer(from: u64, to: u64) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Methods without arguments in a key, also of `self` and of fields.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 struct Order {
     lines: Vec<u64>,

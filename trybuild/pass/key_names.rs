@@ -1,7 +1,7 @@
 //! Names that are keywords, not ASCII, or begin with an underscore.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 struct Order {
     r#type: u8,

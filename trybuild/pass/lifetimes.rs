@@ -1,7 +1,7 @@
 //! Lifetimes: named, bounded, elided, anonymous.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "item:<id>")]
 async fn named<'a, 'b: 'a>(id: u64, first: &'a str, second: &'b str) -> Result<&'a str, Error> {

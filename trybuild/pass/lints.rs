@@ -18,7 +18,7 @@
 
 use std::fmt::Display;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 /// Everything is used.
 #[redis_lock(key = "order:<id>", wait = "1s", ttl = "1s")]

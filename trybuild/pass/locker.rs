@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_lock::{redis_lock, Error, Locker};
+use redis_lock::{Error, Locker, redis_lock};
 
 struct Shop {
     locker: Locker,

@@ -1,7 +1,7 @@
 //! Functions made by `macro_rules!`: keys, options and types of the macro or of its caller.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 macro_rules! all_ours {
     ($name:ident) => {

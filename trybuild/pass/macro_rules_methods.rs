@@ -1,7 +1,7 @@
 //! Methods made by `macro_rules!`, with the `self` of the macro or of its caller.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 macro_rules! method {
     ($($self:ident)?; $key:literal) => {

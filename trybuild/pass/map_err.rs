@@ -1,7 +1,7 @@
 //! The lock's error as the function's: by a path, a closure, a function, without `From`.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[derive(Debug)]
 enum Failed {

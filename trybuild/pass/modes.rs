@@ -1,7 +1,7 @@
 //! Modes by their letters and by their names.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a", mode = "r")]
 async fn r() -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! A mode that is known only when the function is called.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, Mode};
+use redis_lock::{Error, Mode, redis_lock};
 
 #[redis_lock(key = "order:<id>", mode = if urgent { Mode::Write } else { Mode::Read })]
 async fn of_an_argument(id: u64, urgent: bool) -> Result<(), Error> {

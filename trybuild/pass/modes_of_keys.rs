@@ -1,7 +1,7 @@
 //! A mode for each key of a list, and functions of the user's that have the names of modes.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error, Key, Mode};
+use redis_lock::{Error, Key, Mode, redis_lock};
 
 #[redis_lock(key = [r("account:<from>"), w("account:<to>"), "log"], mode = "r", guard = locks)]
 async fn marked(from: u64, to: u64) -> Result<[Mode; 3], Error> {

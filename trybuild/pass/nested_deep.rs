@@ -2,7 +2,7 @@
 //! spawned.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 macro_rules! nested {
     ($name:ident $inner:ident $($rest:ident)*) => {

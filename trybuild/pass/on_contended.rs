@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "job", wait = "0s", on_contended = Ok(()))]
 async fn skipped() -> Result<(), Error> {

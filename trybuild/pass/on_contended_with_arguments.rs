@@ -1,7 +1,7 @@
 //! What is returned instead may be made of arguments that can be copied.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 struct Shop {
     id: u64,

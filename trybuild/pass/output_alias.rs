@@ -3,7 +3,7 @@
 
 use std::error::Error as StdError;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 type Alias<T = ()> = Result<T, Box<dyn StdError + Send + Sync>>;
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a")]
 async fn boxed(number: bool) -> Result<Box<dyn Display + Send>, Error> {

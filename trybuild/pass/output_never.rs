@@ -1,7 +1,7 @@
 //! Bodies that do not come to their end.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a")]
 async fn endless() -> Result<std::convert::Infallible, Error> {

@@ -1,7 +1,7 @@
 //! A body that gives the names of its return type another meaning.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 enum Fruit {
     Result,

@@ -1,7 +1,7 @@
 //! Arguments bound by any pattern.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 struct Point {
     x: u8,

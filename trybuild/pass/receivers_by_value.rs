@@ -1,7 +1,7 @@
 //! Methods that own their `self`, and associated functions.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[derive(Default)]
 struct Shop {

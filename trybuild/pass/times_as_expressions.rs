@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 const LEASE: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,7 @@
 //! Lengths of time as people write them.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "a", wait = "1h2m3s4ms", ttl = "500ms", max_hold = "90m")]
 async fn units() -> Result<(), Error> {

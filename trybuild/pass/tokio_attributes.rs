@@ -1,7 +1,7 @@
 //! Above the attributes that make a plain function of an async one.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "main")]
 #[tokio::main]

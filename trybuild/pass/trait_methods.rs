@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 pub trait Till {
     type Coin: Send;

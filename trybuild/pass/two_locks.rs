@@ -1,7 +1,7 @@
 //! Two attributes on one function, one above the other.
 #![deny(warnings)]
 
-use redis_lock::{redis_lock, Error};
+use redis_lock::{Error, redis_lock};
 
 #[redis_lock(key = "shop", mode = "r", guard = shop)]
 #[redis_lock(key = "order:<id>", guard = order)]
