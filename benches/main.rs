@@ -1,7 +1,8 @@
 //! Measures redis-lock, its peers and its own promises. Started by scripts/bench:
 //!
 //! `bench run URL DATE FOLDER full|quick [ITEM...]` measures all items, or those that are named, with the server at URL,
-//! which must be for it alone, and writes `BENCHMARKS.md` and the plots into FOLDER.
+//! which must be for it alone, and writes `BENCHMARKS.md` and the plots into FOLDER. `NETWORK_URL` in the environment leads to
+//! another server, behind a link with a delay.
 //!
 //! `bench worker URL JOB...` is what it starts itself as other processes.
 
@@ -18,6 +19,7 @@ mod handover;
 mod held;
 mod idle;
 mod job;
+mod network;
 mod plot;
 mod readers;
 mod report;
@@ -35,8 +37,8 @@ use std::{fs, path::Path, time::Instant};
 use crate::{effort::Effort, job::Job, report::Section, server::Server, worker::work};
 
 /// In the order of the report.
-const ITEMS: [&str; 8] = [
-    "free", "cost", "handover", "wakeup", "fairness", "readers", "idle", "held",
+const ITEMS: [&str; 9] = [
+    "free", "network", "cost", "handover", "wakeup", "fairness", "readers", "idle", "held",
 ];
 
 fn main() {
@@ -88,6 +90,10 @@ fn run(url: &str, date: &str, folder: &Path, effort: Effort, items: &[&str]) {
 fn measure(item: &str, server: &mut Server, effort: Effort) -> Vec<Section> {
     match item {
         "free" => vec![free::measure(server, effort)],
+        "network" => {
+            let url = std::env::var("NETWORK_URL").ok();
+            vec![network::measure(url.as_deref(), effort)]
+        }
         "cost" => vec![cost::measure(server, effort)],
         "handover" => handover::measure(server, effort),
         "wakeup" => vec![wakeup::measure(server, effort)],
