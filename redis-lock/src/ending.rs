@@ -1,6 +1,6 @@
 //! The end of a Locker: whether it still takes locks, and what is still to be given back in the background.
 //!
-//! One for each link, so for all Lockers that were made of one another. The holds are not in here: the schedule of renewals
+//! Each link has an `Ending`, shared by all Lockers over that link. Holds are not counted here: the schedule of renewals
 //! has every hold that is good.
 
 use std::{
@@ -32,10 +32,10 @@ use crate::{engine::Engine, key::Key, text::Quoted};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Holders that were told that they have lost the lock, since they had not given it back in the time they were given.
+    /// Holders that had not given their lock back when the grace period ended, and were told that the lock is lost.
     pub interrupted: usize,
-    /// Locks whose release Redis has not confirmed. They end with their ttl; while the process lives, their release is tried
-    /// again in the background.
+    /// Locks whose release Redis has not confirmed. Such a lock ends with its ttl; while the process lives, the release is
+    /// tried again in the background.
     pub left: Vec<Key>,
 }
 

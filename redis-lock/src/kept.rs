@@ -1,9 +1,9 @@
 //! One connection of our own, and the task that keeps it up.
 //!
 //! 1. The task connects, subscribes, and connects again whenever the connection breaks, hangs, or leads to a server that
-//!    cannot serve us any more; for whatever reason an attempt fails, it makes the next one.
-//! 2. A command that comes up meanwhile waits for the outcome of an attempt: the connection, or why there is none.
-//! 3. Pauses between attempts grow and have jitter. They stay short enough for a connection to be up again within a
+//!    cannot serve us any more. After a failed attempt the task makes the next attempt, whatever the reason.
+//! 2. A command that comes up meanwhile waits for the outcome of an attempt: the connection, or the reason why there is none.
+//! 3. Pauses between attempts grow and have jitter. The pauses stay short enough for a connection to be up again within a
 //!    second of the server being up.
 
 use std::{
@@ -35,13 +35,13 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 /// The first pause after an attempt that failed, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A connection that is younger is not replaced because of an answer, or of a missing one: many commands fail at once,
-/// and a new connection needs a moment to show what it is worth.
+/// A connection that is younger is not replaced because of an answer, or of a missing answer: many commands fail at the
+/// same time, and a new connection needs a moment to show what it is worth.
 const TRIAL: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a subscription that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
-/// Shared by those who send commands and by the task that keeps the connection up.
+/// Shared by the senders of commands and by the task that keeps the connection up.
 #[derive(Debug)]
 pub(crate) struct Kept {
     state: watch::Sender<State>,
@@ -50,13 +50,13 @@ pub(crate) struct Kept {
 
 #[derive(Clone)]
 enum State {
-    /// No connection. So many attempts have failed since the last one that succeeded; why the latest did.
+    /// No connection. `failures` counts the failed attempts since the last success; `error` is that of the latest.
     Down {
         failures: u64,
         error: Option<RedisError>,
     },
     Up(Up),
-    /// There will be none any more.
+    /// There will be no connection any more.
     Closed,
 }
 
@@ -64,7 +64,7 @@ enum State {
 struct Up {
     connection: MultiplexedConnection,
     since: Instant,
-    /// Tells this connection from the ones before it.
+    /// Tells this connection from earlier ones.
     number: u64,
     /// The subscription has been tried, or is not wanted.
     has_settled: bool,
@@ -89,7 +89,7 @@ impl Kept {
         }
     }
 
-    /// The connection if it is up; else that of the next attempt, or why it has failed.
+    /// The connection if it is up; else that of the next attempt, or the reason why the attempt has failed.
     pub(crate) async fn channel(&self) -> RedisResult<Channel> {
         let mut before = None;
         let mut states = self.state.subscribe();
@@ -130,7 +130,7 @@ impl Kept {
         matches!(&*self.state.borrow(), State::Up(_))
     }
 
-    /// Replaces a connection whose answer shows that it is of no use any more.
+    /// Replaces a connection if an answer shows that the connection is of no use any more.
     pub(crate) fn judge(&self, channel: &Channel, error: Option<&RedisError>) {
         let Some(error) = error else {
             return;

@@ -1,9 +1,9 @@
-//! Connections of our own, as `Locker::connect` makes them: one for the engine, and one for each runtime that uses the
-//! Locker, on which the wake-ups of its waiters come in as well.
+//! Connections of our own, as `Locker::connect` makes: one for the engine, and one for each runtime that uses the Locker.
+//! The wake-ups of a runtime's waiters come in on the connection of that runtime.
 //!
-//! 1. A connection's tasks live in the runtime that uses it, so no command changes threads. The connection ends with its
-//!    runtime, and the next runtime has another.
-//! 2. The engine's connection stays: what must go on without a user's runtime goes over it.
+//! 1. A connection's tasks live in the runtime that uses the connection, so no command changes threads. The connection ends
+//!    with its runtime.
+//! 2. The engine's connection stays. Renewals go over it, and so do releases that a user's runtime has abandoned.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ pub(crate) struct OwnConnections(Arc<Shared>);
 
 struct Shared {
     client: Client,
-    /// As people are told: host and port, never a password.
+    /// For error texts: host and port, never a password.
     server: Arc<str>,
     /// Whether the client speaks RESP3, in which Redis can push.
     pushes: bool,
@@ -70,8 +70,8 @@ impl OwnConnections {
         })))
     }
 
-    /// Waits for the engine's connection, and for that of the runtime that this is awaited in, if it is in one; returns
-    /// when wake-ups come in, or cannot.
+    /// Waits for the engine's connection, and for the connection of the current runtime, if there is a runtime. Returns when
+    /// wake-ups come in, or cannot.
     pub(crate) async fn settle(&self) -> RedisResult<()> {
         self.0.of_engine.settle().await?;
         self.0.here().settle().await
@@ -138,7 +138,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection of the runtime that this is called in; outside of runtimes the engine's.
+    /// The connection of the current runtime; outside of runtimes the engine's.
     fn here(self: &Arc<Self>) -> Arc<Kept> {
         let Ok(runtime) = Handle::try_current() else {
             return Arc::clone(&self.of_engine);
@@ -149,7 +149,7 @@ impl Shared {
         if let Some(kept) = self.of_runtimes().get(&runtime.id()) {
             return Arc::clone(kept);
         }
-        // Not while they are locked: it may be a panic, whose hook is code of others.
+        // Before `of_runtimes` is locked: `can_connect` may panic, and a panic hook is code of the user.
         if !can_connect() {
             let kept = Arc::clone(&self.of_engine);
             self.of_runtimes().insert(runtime.id(), Arc::clone(&kept));
@@ -196,7 +196,8 @@ impl Drop for Shared {
     }
 }
 
-/// Lives in the task that keeps a connection up, and so as long as its runtime: then the connection goes as well.
+/// Owned by the task that keeps a connection up. The runtime drops the task when the runtime ends; this then removes the
+/// connection.
 struct Ends {
     shared: Weak<Shared>,
     id: Id,
@@ -216,8 +217,8 @@ impl Drop for Ends {
 
 /// Sets what redis-rs leaves off, where the user has not set it.
 fn with_tcp_settings(client: &Client) -> RedisResult<Client> {
-    /// A connection that is idle notices within 25 s that its peer is gone, and keeps the state of balancers and
-    /// firewalls alive, which often drop a connection after a minute.
+    /// An idle connection notices within 25 s that its peer is gone. The probes also keep alive the state of load balancers
+    /// and firewalls, which often drop an idle connection after a minute.
     const IDLE: Duration = Duration::from_secs(10);
     const PROBE: Duration = Duration::from_secs(5);
     const PROBES: u32 = 3;
@@ -230,13 +231,13 @@ fn with_tcp_settings(client: &Client) -> RedisResult<Client> {
             .with_interval(PROBE)
             .with_retries(PROBES)
     });
-    // A command is small and its answer is waited for: to collect bytes only delays it.
+    // A command is small, and its sender waits for the answer: Nagle's algorithm would only delay the command.
     let settings = given.clone().set_nodelay(true).set_keepalive(keepalive);
     let info = info.set_tcp_settings(with_user_timeout(settings, &given));
     Client::open(info.into_connection_info()?)
 }
 
-/// How long bytes may stay unacknowledged. Commands have shorter limits of their own; this ends the socket as well.
+/// How long bytes may stay unacknowledged before the system closes the socket. Commands have shorter time limits.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 fn with_user_timeout(settings: TcpSettings, given: &TcpSettings) -> TcpSettings {
     const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
@@ -249,9 +250,9 @@ fn with_user_timeout(settings: TcpSettings, _: &TcpSettings) -> TcpSettings {
     settings
 }
 
-/// Whether the runtime that this is called in has been built with I/O. tokio has no way to ask, and panics on the first
-/// attempt to connect. Where a panic aborts, nothing is tried: such runtimes all use the engine's connection, on another
-/// thread. Elsewhere the panic of a runtime without I/O is caught, once for each such runtime.
+/// Whether the current runtime has been built with I/O. tokio has no way to ask, and panics on the first attempt to connect.
+/// Where a panic aborts the program, nothing is tried: all runtimes use the engine's connection, on the engine's thread.
+/// Elsewhere the panic of a runtime without I/O is caught, once for each such runtime.
 #[cfg(panic = "abort")]
 fn can_connect() -> bool {
     false
@@ -269,4 +270,41 @@ fn can_connect() -> bool {
         tokio::net::UdpSocket::from_std(socket).map(drop)
     });
     asked.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings_of(client: &Client) -> TcpSettings {
+        let client = with_tcp_settings(client).expect("the address is as good as before");
+        client.get_connection_info().tcp_settings().clone()
+    }
+
+    #[test]
+    fn what_redis_rs_leaves_off_is_set() {
+        let client = Client::open("redis://127.0.0.1:1").expect("a URL");
+        let settings = settings_of(&client);
+        assert!(settings.nodelay());
+        assert!(settings.keepalive().is_some());
+        #[cfg(target_os = "linux")]
+        assert_eq!(settings.user_timeout(), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_the_user_has_set_stays() {
+        let info = "redis://127.0.0.1:1".into_connection_info().expect("a URL");
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(77));
+        let given = TcpSettings::default().set_keepalive(keepalive.clone());
+        #[cfg(target_os = "linux")]
+        let given = given.set_user_timeout(Duration::from_secs(78));
+        let client = Client::open(info.set_tcp_settings(given)).expect("an address");
+        let settings = settings_of(&client);
+        assert_eq!(
+            format!("{:?}", settings.keepalive()),
+            format!("{:?}", Some(keepalive))
+        );
+        #[cfg(target_os = "linux")]
+        assert_eq!(settings.user_timeout(), Some(Duration::from_secs(78)));
+    }
 }

@@ -1,8 +1,8 @@
-//! Log events, told by a thread of their own.
+//! Log events, emitted by the thread `redis-lock-log`.
 //!
-//! What reads `tracing` events is code of the user: it may write to a pipe that is full, and block. That must delay log
-//! lines only. So no event is emitted where it happens: renewals, releases and users' tasks go on, and the thread
-//! `redis-lock-log` emits one event after another. If it falls behind by too much, events are dropped and counted.
+//! A `tracing` subscriber is code of the user. A subscriber that writes to a full pipe blocks, and must delay log lines
+//! only. So no event is emitted where it happens: renewals, releases and users' tasks go on, and the thread emits the
+//! events in order. When 1,000 events wait, further events are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -32,8 +32,8 @@ struct Queue {
     has_thread: bool,
 }
 
-/// Has an event emitted, to the subscriber and in the span of the caller. `emit` is called later, in another thread.
-/// Costs nothing where nobody reads events of that level.
+/// Has an event emitted, to the subscriber and in the span of the caller. `emit` is called later, in the log thread. Costs a
+/// comparison of two numbers where no subscriber wants events of that level.
 pub(crate) fn report(level: Level, emit: impl FnOnce() + Send + 'static) {
     // Only compares two numbers: it does not ask the subscriber.
     if level > LevelFilter::current() {
