@@ -162,13 +162,13 @@ fn describe(section: &mut Section, setting: Setting, cells: &[Cell], plot: Optio
     ));
 }
 
-pub(crate) struct Pairs {
-    pub(crate) per_second: f64,
+struct Pairs {
+    per_second: f64,
     /// Of each pair.
     micros: Vec<f64>,
 }
 
-pub(crate) fn run(runtime: &Runtime, client: &Client, tasks: usize, time: Duration) -> Pairs {
+fn run(runtime: &Runtime, client: &Client, tasks: usize, time: Duration) -> Pairs {
     runtime.block_on(async {
         let started = Instant::now();
         let tasks: Vec<_> = (0..tasks)
