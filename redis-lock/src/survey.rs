@@ -17,7 +17,7 @@ use tokio::{
 use tracing::Level;
 
 use crate::{
-    code::{Class, class, no_reply},
+    code::{Class, advice, class, no_reply},
     engine::Engine,
     error::Error,
     pause::Pauses,
@@ -270,7 +270,10 @@ fn problem_of_failure(error: &RedisError) -> Problem {
                 "this user may not do what connecting needs; the README lists what the user needs"
                     .into()
             }
-            _ => "it refuses to let us in".into(),
+            _ => match advice(error) {
+                Some(advice) => format!("it refuses to let us in; {advice}").into(),
+                None => "it refuses to let us in".into(),
+            },
         };
     }
     if error.is_timeout() {
@@ -286,9 +289,21 @@ fn problem_of_failure(error: &RedisError) -> Problem {
         return "it asks for a certificate of the client; give one with `redis_lock::redis::Client::build_with_tls`"
             .into();
     }
+    if lower.contains("certificate") && lower.contains("expired") {
+        return "its certificate has expired; give the server a new one, and look at the clock of this machine".into();
+    }
+    if lower.contains("certificate")
+        && ["not valid for", "notvalidforname", "mismatch"]
+            .iter()
+            .any(|words| lower.contains(words))
+    {
+        return "its certificate is for another name; connect by a name that the certificate has, or give the server one \
+                with this name"
+            .into();
+    }
     if lower.contains("certificate") {
         return "its certificate is not trusted here; give its certificate authority with \
-                `redis_lock::redis::Client::build_with_tls`, and look at the name that it was made for"
+                `redis_lock::redis::Client::build_with_tls`"
             .into();
     }
     if text.contains("lookup address") {

@@ -27,8 +27,17 @@ impl Tls {
     ///
     /// If there is no `openssl`, or the server does not start.
     pub async fn start(clients: &str) -> Self {
+        Self::start_with(clients, "DNS:localhost,IP:127.0.0.1", false).await
+    }
+
+    /// Its certificate is for these names, as in `subjectAltName`, and may be from the past.
+    ///
+    /// # Panics
+    ///
+    /// As [`Tls::start`]; also without `faketime`, where it is needed.
+    pub async fn start_with(clients: &str, names: &str, expired: bool) -> Self {
         let certificates = tempfile::tempdir().expect("a folder for certificates");
-        make(certificates.path());
+        make(certificates.path(), names, expired);
         let path = |name: &str| {
             let path = certificates.path().join(name);
             path.to_str().expect("a folder has a plain name").to_owned()
@@ -84,25 +93,25 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-fn make(folder: &Path) {
+fn make(folder: &Path, names: &str, expired: bool) {
     openssl(
         folder,
+        false,
         "req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.crt -subj /CN=redis-lock-test-ca",
     );
-    fs::write(
-        folder.join("names"),
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
-    )
-    .expect("the folder is ours");
+    fs::write(folder.join("names"), format!("subjectAltName={names}\n"))
+        .expect("the folder is ours");
     for who in ["server", "client"] {
         openssl(
             folder,
+            false,
             &format!(
                 "req -newkey rsa:2048 -nodes -keyout {who}.key -out {who}.csr -subj /CN={who}"
             ),
         );
         openssl(
             folder,
+            false,
             &format!("pkcs8 -topk8 -nocrypt -in {who}.key -out {who}.pk8"),
         );
         fs::rename(
@@ -112,6 +121,7 @@ fn make(folder: &Path) {
         .expect("the folder is ours");
         openssl(
             folder,
+            expired,
             &format!(
                 "x509 -req -days 2 -in {who}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -out {who}.crt"
             ),
@@ -119,8 +129,15 @@ fn make(folder: &Path) {
     }
 }
 
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
+fn openssl(folder: &Path, in_the_past: bool, arguments: &str) {
+    let mut command = if in_the_past {
+        let mut command = Command::new("faketime");
+        command.args(["-f", "-10d", "openssl"]);
+        command
+    } else {
+        Command::new("openssl")
+    };
+    let output = command
         .args(arguments.split(' '))
         .current_dir(folder)
         .output();

@@ -83,6 +83,19 @@ mod with_tls {
         refused(client).await;
     }
 
+    #[tokio::test]
+    async fn a_certificate_for_another_name_or_from_the_past_is_named() {
+        let tls = Tls::start_with("no", "DNS:redis.internal", false).await;
+        let text = refused(tls.client(false)).await;
+        assert!(
+            text.contains("its certificate is for another name"),
+            "{text}"
+        );
+        let tls = Tls::start_with("no", "IP:127.0.0.1", true).await;
+        let text = refused(tls.client(false)).await;
+        assert!(text.contains("its certificate has expired"), "{text}");
+    }
+
     async fn refused(client: Client) -> String {
         let error = Locker::connect(client).await;
         let text = error.expect_err("it is refused").to_string();
