@@ -151,6 +151,13 @@ impl Kept {
         self.state.send_replace(State::Closed);
     }
 
+    pub(crate) async fn closed(&self) {
+        let mut states = self.state.subscribe();
+        let _ = states
+            .wait_for(|state| matches!(state, State::Closed))
+            .await;
+    }
+
     fn leave(&self, number: u64) {
         self.leave_if(|up| up.number == number);
     }
@@ -262,9 +269,7 @@ pub(crate) async fn keep_up(kept: Arc<Kept>, client: Client, engine: &'static En
                 }
             }
         }
-        let mut states = kept.state.subscribe();
-        let closed = states.wait_for(|state| matches!(state, State::Closed));
-        if engine.timeout(pauses.next(), closed).await.is_some() {
+        if engine.timeout(pauses.next(), kept.closed()).await.is_some() {
             return;
         }
     }

@@ -150,38 +150,42 @@ impl Shared {
             return Arc::clone(kept);
         }
         // Before `of_runtimes` is locked: `can_connect` may panic, and a panic hook is code of the user.
-        if !can_connect() {
-            let kept = Arc::clone(&self.of_engine);
-            self.of_runtimes().insert(runtime.id(), Arc::clone(&kept));
-            return kept;
-        }
+        let own = can_connect().then(|| {
+            let front = if self.pushes {
+                Front::new(self.on_push)
+            } else {
+                Front::silent()
+            };
+            Arc::new(Kept::new(Arc::new(front)))
+        });
         let mut of_runtimes = self.of_runtimes();
         if let Some(kept) = of_runtimes.get(&runtime.id()) {
             return Arc::clone(kept);
         }
-        let front = if self.pushes {
-            Front::new(self.on_push)
-        } else {
-            Front::silent()
-        };
-        let kept = Arc::new(Kept::new(Arc::new(front)));
+        let kept = Arc::clone(own.as_ref().unwrap_or(&self.of_engine));
         of_runtimes.insert(runtime.id(), Arc::clone(&kept));
-        // A runtime that shuts down drops a new task at once, and that takes the connection away again.
+        // A runtime that shuts down drops a new task at once, and that takes the entry away again.
         drop(of_runtimes);
         let ends = Ends {
             shared: Arc::downgrade(self),
             id: runtime.id(),
-            kept: Arc::clone(&kept),
+            own: own.clone(),
         };
-        let keep_up = keep_up(
-            Arc::clone(&kept),
-            self.client.clone(),
-            self.engine,
-            Arc::clone(&self.made),
-        );
+        let keep_up = own.map(|own| {
+            keep_up(
+                own,
+                self.client.clone(),
+                self.engine,
+                Arc::clone(&self.made),
+            )
+        });
+        let of_engine = Arc::clone(&self.of_engine);
         runtime.spawn(async move {
             let _ends = ends;
-            keep_up.await;
+            match keep_up {
+                Some(keep_up) => keep_up.await,
+                None => of_engine.closed().await,
+            }
         });
         kept
     }
@@ -196,18 +200,21 @@ impl Drop for Shared {
     }
 }
 
-/// Owned by the task that keeps a connection up. The runtime drops the task when the runtime ends; this then removes the
-/// connection.
+/// Owned by a task of a user's runtime. The runtime drops the task when the runtime ends; this then removes the runtime's
+/// entry, and closes its connection.
 struct Ends {
     shared: Weak<Shared>,
     id: Id,
-    kept: Arc<Kept>,
+    /// `None`: the runtime uses the engine's connection.
+    own: Option<Arc<Kept>>,
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.kept.close();
-        self.kept.front.set_listening(false);
+        if let Some(own) = &self.own {
+            own.close();
+            own.front.set_listening(false);
+        }
         if let Some(shared) = self.shared.upgrade() {
             let kept = shared.of_runtimes().remove(&self.id);
             drop(kept);
@@ -289,6 +296,24 @@ mod tests {
         assert!(settings.keepalive().is_some());
         #[cfg(target_os = "linux")]
         assert_eq!(settings.user_timeout(), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn no_runtime_is_remembered_after_its_end() {
+        let client = Client::open("redis://127.0.0.1:1").expect("a URL");
+        let engine = crate::engine::engine().expect("it starts");
+        let connections = OwnConnections::new(&client, engine, |_, _| {}).expect("an address");
+        for with_io in [true, false] {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            if with_io {
+                builder.enable_io();
+            }
+            let runtime = builder.build().expect("a runtime");
+            runtime.block_on(async { connections.front() });
+            assert_eq!(connections.0.of_runtimes().len(), 1);
+            drop(runtime);
+            assert_eq!(connections.0.of_runtimes().len(), 0, "with I/O: {with_io}");
+        }
     }
 
     #[test]
