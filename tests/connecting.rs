@@ -232,3 +232,18 @@ async fn a_server_that_loads_its_data_is_waited_for() {
     locker.write("x").await.unwrap().unlock().await.unwrap();
     loading.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_with_too_many_clients_is_named() {
+    let server = Server::start().await;
+    let mut connection = server.connection().await;
+    let mut set = async |count: &str| {
+        let mut config = redis::cmd("CONFIG");
+        config.arg(&["SET", "maxclients", count]);
+        let _: () = config.query_async(&mut connection).await.unwrap();
+    };
+    set("1").await;
+    says(&server.url(), &["maxclients"]).await;
+    set("100").await;
+    Locker::connect(server.url()).await.unwrap();
+}

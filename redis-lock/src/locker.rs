@@ -8,7 +8,7 @@ use std::{
 };
 
 use once_cell::sync::OnceCell;
-use redis::{Client, ProtocolVersion, RedisError};
+use redis::ProtocolVersion;
 use tokio::task::JoinHandle;
 use tracing::Level;
 
@@ -34,7 +34,7 @@ use crate::{
     renewal::{good_holds, interrupt},
     report::report,
     request::LockRequest,
-    survey::{cut_short, speaking, survey},
+    survey::{cut_short, speaking, survey, unusable},
     wakeup::{Wakeups, on_push},
 };
 
@@ -736,14 +736,6 @@ async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> u
         drop(holds);
         // Each hold that ends says so; a lease that ends by itself is seen at the end.
         engine.timeout(left, news.changed()).await;
-    }
-}
-
-fn unusable(client: &Client, cause: RedisError) -> Error {
-    Error::Unusable {
-        server: Some(client.get_connection_info().addr().to_string().into()),
-        problem: "the connection failed".into(),
-        cause: Some(cause),
     }
 }
 

@@ -247,6 +247,15 @@ fn problem_of_server(answers: &Answers) -> Option<Problem> {
     })
 }
 
+/// A connection that could not be made after the survey.
+pub(crate) fn unusable(client: &Client, cause: RedisError) -> Error {
+    Error::Unusable {
+        server: Some(client.get_connection_info().addr().to_string().into()),
+        problem: problem_of_failure(&cause),
+        cause: Some(cause),
+    }
+}
+
 /// Why a server cannot be reached, or does not let us in.
 fn problem_of_failure(error: &RedisError) -> Problem {
     let text = error.to_string();
@@ -312,6 +321,14 @@ fn problem_of_failure(error: &RedisError) -> Problem {
     if text.contains("No such file") {
         return "nothing listens there: there is no such socket".into();
     }
+    if text.contains("insecure") {
+        return "this program cannot leave certificates unverified; take `#insecure` out of the URL, and give the certificate \
+                authority with `redis_lock::redis::Client::build_with_tls`"
+            .into();
+    }
+    if error.is_connection_dropped() {
+        return "it closed the connection; look at its `maxclients`, and at its log".into();
+    }
     match error.kind() {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
             "what listens there does not speak Redis' protocol; look at the port".into()
@@ -352,7 +369,10 @@ async fn problem_of_port(
 ) -> Option<Problem> {
     if error.code().is_some()
         || error.is_connection_refusal()
-        || error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(
+            error.kind(),
+            ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig
+        )
     {
         return None;
     }

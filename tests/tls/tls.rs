@@ -96,6 +96,16 @@ mod with_tls {
         assert!(text.contains("its certificate has expired"), "{text}");
     }
 
+    /// The system's library can do that.
+    #[cfg(not(feature = "native-tls"))]
+    #[tokio::test]
+    async fn a_url_that_asks_for_no_verification_is_told_what_to_do() {
+        let tls = Tls::start("no").await;
+        let error = Locker::connect(format!("{}/#insecure", tls.url())).await;
+        let text = error.expect_err("it is refused").to_string();
+        assert!(text.contains("take `#insecure` out of the URL"), "{text}");
+    }
+
     async fn refused(client: Client) -> String {
         let error = Locker::connect(client).await;
         let text = error.expect_err("it is refused").to_string();
