@@ -124,6 +124,27 @@ async fn keys_and_channels_that_may_not_be_used_are_named() {
 }
 
 #[tokio::test]
+async fn all_that_is_missing_is_named_once() {
+    let server = Server::start().await;
+    let mut words = vec!["ACL", "SETUSER", "reader"];
+    words.extend(["on", ">pw", "~lock:*", "&redis-lock:*", "+@all", "-@write"]);
+    ask::<()>(&server, &words).await;
+    let url = server.url().replace("redis://", "redis://reader:pw@");
+    let locker = Locker::connect(url).await.unwrap();
+    let text = locker.check().await.unwrap_err().to_string();
+    for permission in [
+        "+set", "+del", "+zadd", "+zrem", "+hset", "+hdel", "+pexpire",
+    ] {
+        assert_eq!(
+            text.matches(&format!("{permission},")).count()
+                + text.matches(&format!("{permission};")).count(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_evicting_policy_is_said() {
     let server = Server::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
     let log = Reader::start();

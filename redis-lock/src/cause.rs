@@ -92,7 +92,7 @@ fn refusal(error: &RedisError) -> Option<String> {
     let mut said = first.code().to_owned();
     if let Some(text) = first.details() {
         said.push(' ');
-        said.push_str(without_arguments(text));
+        said.push_str(without_script(without_arguments(text)));
     }
     Some(Shown(&said).to_string())
 }
@@ -101,6 +101,12 @@ fn refusal(error: &RedisError) -> Option<String> {
 fn without_arguments(text: &str) -> &str {
     text.split_once(", with args beginning with")
         .map_or(text, |(said, _)| said)
+}
+
+/// A server names the script and the line of a command that failed, which tells nothing to a user of ours.
+fn without_script(text: &str) -> &str {
+    let said = text.split_once(" script: ").map_or(text, |(said, _)| said);
+    said.trim_end_matches('.')
 }
 
 /// What redis-rs says, without the name of its kind of error.
@@ -155,6 +161,8 @@ mod tests {
         refused(said("NOPERM", "no permissions"), "NOPERM no permissions");
         refused(said("WRONGPASS", "a\n\x1b[2J"), r"WRONGPASS a\n\u{1b}[2J");
         refused(make_extension_error("CODE\n".into(), None), r"CODE\n");
+        let full = "command not allowed. script: a426cbbc, on @user_script:277.";
+        refused(said("OOM", full), "OOM command not allowed");
         let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
         refused(
             (kind, "no such database", "99".to_owned()),

@@ -257,7 +257,10 @@ impl Probe {
                 return vec![format!("the keys ~{}:*", Shown(&self.options.namespace))];
             }
             let name = trial.split(' ').next().unwrap_or_default();
-            refused.push(format!("+{}", name.to_lowercase()));
+            let permission = format!("+{}", name.to_lowercase());
+            if !refused.contains(&permission) {
+                refused.push(permission);
+            }
         }
         refused
     }
