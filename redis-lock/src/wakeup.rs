@@ -13,6 +13,9 @@ use crate::{
     owner::Id,
 };
 
+/// Redis makes tokens as doubles, so all of them are below this.
+const TOKENS_END: u64 = 1 << 53;
+
 /// What came in on a front's channel.
 pub(crate) fn on_push(front: &Arc<Front>, push: Push<'_>) {
     let mut after = After::default();
@@ -21,6 +24,8 @@ pub(crate) fn on_push(front: &Arc<Front>, push: Push<'_>) {
             let mut words = text.split(' ');
             let first = words.next().and_then(Id::parse);
             let token = words.next().and_then(|token| token.parse().ok());
+            // Anyone who may publish on the channel can send anything.
+            let token = token.filter(|token| *token < TOKENS_END);
             if let (Some(first), Some(token)) = (first, token) {
                 let ids: Option<Vec<_>> = [Some(first)]
                     .into_iter()
