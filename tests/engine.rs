@@ -129,13 +129,20 @@ async fn what_is_too_much_for_a_reader_of_logs_is_dropped_and_counted() {
         timeout(SOON, guard.lost()).await.expect("told");
     }
     log.unblock();
-    eventually(SOON, "what was dropped is counted", async || {
-        log.with(&["were dropped", &format!("dropped={}", MANY - 1000)])
-            .len()
-            == 1
+    // The holder is told before the log, so some may be reported when there is room again.
+    let dropped = || -> usize {
+        let lines = log.with(&["were dropped"]);
+        let counts = lines.iter().filter_map(|line| {
+            let (_, count) = line.split_once("dropped=")?;
+            count.split(' ').next()?.parse::<usize>().ok()
+        });
+        counts.sum()
+    };
+    eventually(SOON, "each is logged or counted", async || {
+        log.with(&["lock lost"]).len() + dropped() == 1 + MANY
     })
     .await;
-    assert_eq!(log.with(&["lock lost"]).len(), 1 + 1000);
+    assert!(dropped() > 0, "all of them had room");
 }
 
 /// Panics on the log's thread when it reads of that key.
