@@ -1,7 +1,8 @@
 //! Guards against lines that nobody asks for, and against what goes wrong between a question of one's own and a push:
 //! runtimes that stand still, end, or cannot connect; answers that come late; more dead in front than one call clears away.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use redis_lock::{Guard, Locker, Wait, Wakeups};
 use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::{sleep, timeout};
 
 use crate::stage::{LONG, SOON, all_in_line, enqueue, locker, nothing_is_left, soon, waiters};
@@ -140,24 +142,24 @@ async fn the_end_of_a_hold_does_not_send_those_behind_it_to_the_end_of_the_line(
 /// One call clears a hundred of them away or two; whoever finds the lock free behind the others asks again at once.
 #[tokio::test]
 async fn thousands_of_dead_waiters_are_dead_together() {
-    const DEAD: usize = 2000;
+    const DEAD: usize = 1200;
     let server = Server::start().await;
     let locker = locker(&server.url()).await;
     let holder = locker.write("x").await.unwrap();
-    let given = given(&server.url()).await;
+    let given = given(&server.url()).await.command_timeout(SOON);
     let mut dead: Vec<_> = (0..DEAD).map(|_| Box::pin(given.write("x"))).collect();
-    let mut all_in_line = Box::pin(eventually(SOON, "all stand in line", async || {
+    // Polled until they are in line, and then no more; all at a time, and not for each one that is woken.
+    eventually(LONG, "all stand in line", async || {
+        poll_fn(|context| {
+            for waiter in &mut dead {
+                let _ = pin!(unconstrained(waiter.as_mut())).poll(context);
+            }
+            Poll::Ready(())
+        })
+        .await;
         waiters(&server).await == DEAD
-    }));
-    // Polled until they are in line, and then no more.
-    poll_fn(|context| {
-        for waiter in &mut dead {
-            let _ = waiter.as_mut().poll(context);
-        }
-        all_in_line.as_mut().poll(context)
     })
     .await;
-    drop(all_in_line);
     let waiter = enqueue(&server, locker.write("x")).await;
     holder.unlock().await.unwrap();
     // Less than a second for each hundred.
