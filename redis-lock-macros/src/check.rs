@@ -1,10 +1,10 @@
 //! Whether options and function fit each other: the places of the keys name arguments, the function is `async` and
 //! returns something. What is checked is handed on in a form that has no such mistakes left.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
-use syn::{Expr, ReturnType, Type};
+use syn::{Expr, Lit, ReturnType, Type};
 
 use crate::args::{self, Args, Keys, ModeOrExpr, Options, Time, Wait};
 use crate::function::{AsyncBlock, Function, mentions};
@@ -106,7 +106,10 @@ pub(crate) fn check(args: Args, function: Function, mistakes: &mut Mistakes) -> 
     }
     let keys = args.keys?.map(|key| match key {
         args::Key::Template(template) => resolve(template, &function, mistakes),
-        args::Key::Expr(expr) => Key::Expr(expr),
+        args::Key::Expr(expr) => {
+            check_key_expr(&expr, &function, mistakes);
+            Key::Expr(expr)
+        }
     });
     let (returns, block) = checked?;
     Some(Locked {
@@ -208,28 +211,74 @@ fn check_guard(options: &Options, function: &Function, mistakes: &mut Mistakes) 
 
 /// Unlike in a key, a place in a namespace would stay as it is, and all tenants would meet under one name.
 fn check_namespace(namespace: &Expr, function: &Function, mistakes: &mut Mistakes) {
-    let Some(text) = values::text(namespace) else {
-        return;
-    };
-    let value = text.value();
-    let names = function.names();
-    let place = value.split('<').skip(1).find_map(|open| {
-        let (inside, _) = open.split_once('>')?;
-        let root = inside.split(['.', ':']).next()?;
-        names
-            .iter()
-            .any(|name| name.unraw() == root)
-            .then_some(inside)
-    });
-    if let Some(place) = place {
+    for (place, span) in places_in_texts(namespace.to_token_stream(), function) {
         mistakes.add(
-            text.span(),
+            span,
             format!(
                 "`<{place}>` has no value in a namespace, only in a key: \
                  give `namespace` an expression instead, such as `namespace = format!(\"…{{}}\", {place})`"
             ),
         );
     }
+}
+
+/// A place that is no place would make one lock of all.
+fn check_key_expr(key: &Expr, function: &Function, mistakes: &mut Mistakes) {
+    let called = match key {
+        Expr::Call(call) if call.args.iter().all(|arg| values::text(arg).is_some()) => {
+            match &*call.func {
+                Expr::Path(path) => path.path.get_ident(),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    for (place, span) in places_in_texts(key.to_token_stream(), function) {
+        let message = match called {
+            Some(word) => format!(
+                "`{word}` is no mode of a key: write `r(…)` or `w(…)`. As a function that makes a key it is given `<{place}>` as \
+                 text: write `{word}(&format!(\"…{{}}\", {place}))`"
+            ),
+            None => format!(
+                "`<{place}>` has a value only where the string itself is the key; here it is text, the same for every call: \
+                 write `format!(\"…{{}}\", {place})`, or `concat!` around a string that is meant as it is"
+            ),
+        };
+        mistakes.add(span, message);
+    }
+}
+
+/// What looks like the place of an argument in the strings of an expression, except in `concat!`.
+fn places_in_texts(tokens: TokenStream, function: &Function) -> Vec<(String, Span)> {
+    let mut found = Vec::new();
+    let mut is_concat = false;
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) if !is_concat => {
+                found.extend(places_in_texts(group.stream(), function));
+            }
+            TokenTree::Literal(literal) => {
+                if let Lit::Str(text) = Lit::new(literal) {
+                    let place = place_in(&text.value(), function);
+                    found.extend(place.map(|place| (place, text.span())));
+                }
+            }
+            TokenTree::Ident(word) => is_concat = word == "concat",
+            // Of `concat!`.
+            TokenTree::Punct(_) | TokenTree::Group(_) => {}
+        }
+    }
+    found
+}
+
+fn place_in(text: &str, function: &Function) -> Option<String> {
+    let names = function.names();
+    text.split('<').skip(1).find_map(|open| {
+        let (inside, _) = open.split_once('>')?;
+        let root = inside.split(['.', ':']).next()?;
+        let is_name = names.iter().any(|name| name.unraw() == root);
+        is_name.then(|| inside.to_owned())
+    })
 }
 
 fn resolve(template: Template, function: &Function, mistakes: &mut Mistakes) -> Key {
