@@ -40,6 +40,8 @@ pub mod futures_with_a_name;
 pub mod generic_consts;
 #[path = "pass/generic_types.rs"]
 pub mod generic_types;
+#[path = "pass/glob_imports.rs"]
+pub mod glob_imports;
 #[path = "pass/guard.rs"]
 pub mod guard;
 #[path = "pass/guard_of_several.rs"]

@@ -1,7 +1,8 @@
 //! The function that runs under its lock. Everything the user wrote stays where it was; only the body moves into a
 //! block that `run` polls while it holds the lock.
 //!
-//! Names of ours are `mixed_site`: the body cannot see them, nor can a name of the user's shadow them. Paths start
+//! Names of ours are `mixed_site`: the body cannot see them, nor can a local of the user's shadow them. They begin with
+//! `redis_lock_`, since a pattern would take a constant or a unit struct of the same name for a value. Paths start
 //! at `::redis_lock::__private` or `::core`, as any other may mean something else where the function stands.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
@@ -44,11 +45,11 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
 
     // Keys and options are made before the wait, so that nothing borrowed for them is held across it.
     let runs = quote_spanned! {site=>
-        let keys = #keys;
-        let options = #options;
-        let (ours, of, run) = #private::run::<#returns, _>(
-            options,
-            keys,
+        let redis_lock_keys = #keys;
+        let redis_lock_options = #options;
+        let (redis_lock_ours, redis_lock_of, redis_lock_run) = #private::run::<#returns, _>(
+            redis_lock_options,
+            redis_lock_keys,
             async move {
                 #fake_return
                 #captures
@@ -56,7 +57,7 @@ pub(crate) fn expand(mut locked: Locked) -> TokenStream {
                 #body
             },
         );
-        #private::finish::<#returns, _>(ours, of, run.await, #on_error)
+        #private::finish::<#returns, _>(redis_lock_ours, redis_lock_of, redis_lock_run.await, #on_error)
     };
     put_in_place(&locked, &runs)
 }
@@ -231,8 +232,8 @@ fn fake_return(returns: &Type, span: Span) -> TokenStream {
     quote_spanned! {span=>
         #[allow(unreachable_code)]
         if false {
-            let returned: #returns = loop {};
-            return returned;
+            let redis_lock_returned: #returns = loop {};
+            return redis_lock_returned;
         }
     }
 }
@@ -261,21 +262,21 @@ fn on_error(locked: &Locked, returns: &Type, returned: Span) -> TokenStream {
         let private = private_at(span);
         quote_spanned! {span=>
             ::core::result::Result::Err(::core::result::Result::unwrap_or_else(
-                ::core::result::Result::Err::<_, #private::Error>(error),
+                ::core::result::Result::Err::<_, #private::Error>(redis_lock_error),
                 #map_err,
             ))
         }
     } else {
         let private = private_at(returned);
-        quote_spanned!(returned=> <#returns as #private::LockOutput>::from_lock(error))
+        quote_spanned!(returned=> <#returns as #private::LockOutput>::from_lock(redis_lock_error))
     };
     let Some(instead) = &locked.options.on_contended else {
-        return quote_spanned!(returned=> move |error| #failed);
+        return quote_spanned!(returned=> move |redis_lock_error| #failed);
     };
     let span = located(instead);
     let private = private_at(span);
     quote_spanned! {span=>
-        move |error| if #private::Error::is_contended(&error) { #instead } else { #failed }
+        move |redis_lock_error| if #private::Error::is_contended(&redis_lock_error) { #instead } else { #failed }
     }
 }
 
@@ -441,24 +442,24 @@ mod tests {
             /// Ships.
             pub async fn ship(id: u64, (_all, mut rest): (A, B)) -> Result<impl Iterator, Error> {
                 #![allow(unused)]
-                let keys = [
+                let redis_lock_keys = [
                     ::redis_lock::__private::request(
                         ::core::convert::Into::<::redis_lock::__private::Key>::into(
                             ::redis_lock::__private::format!("order:{}:{{a}}", id)
                         )
                     )
                 ];
-                let options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Read)
+                let redis_lock_options = ::redis_lock::__private::Opts::new(::redis_lock::__private::Mode::Read)
                     .wait(::redis_lock::__private::Duration::new(90u64, 0u32))
                     .ttl(::redis_lock::__private::Duration::new(0u64, 500000000u32));
-                let (ours, of, run) = ::redis_lock::__private::run::<Result<_, Error>, _>(
-                    options,
-                    keys,
+                let (redis_lock_ours, redis_lock_of, redis_lock_run) = ::redis_lock::__private::run::<Result<_, Error>, _>(
+                    redis_lock_options,
+                    redis_lock_keys,
                     async move {
                         #[allow(unreachable_code)]
                         if false {
-                            let returned: Result<_, Error> = loop {};
-                            return returned;
+                            let redis_lock_returned: Result<_, Error> = loop {};
+                            return redis_lock_returned;
                         }
                         let _ = &rest;
                         #[allow(clippy::used_underscore_binding)]
@@ -468,10 +469,10 @@ mod tests {
                     },
                 );
                 ::redis_lock::__private::finish::<Result<_, Error>, _>(
-                    ours,
-                    of,
-                    run.await,
-                    move |error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(error),
+                    redis_lock_ours,
+                    redis_lock_of,
+                    redis_lock_run.await,
+                    move |redis_lock_error| <Result<_, Error> as ::redis_lock::__private::LockOutput>::from_lock(redis_lock_error),
                 )
             }
             "#,
@@ -495,18 +496,18 @@ mod tests {
             },
             "
             async fn ship(&self, #[cfg(unix)] #[doc(hidden)] id: u64) -> Alias {
-                let keys = [locks::__private::request(::core::convert::Into::<locks::__private::Key>::into(self.key()))];
-                let options = locks::__private::Opts::new(locks::__private::Mode::Write)
+                let redis_lock_keys = [locks::__private::request(::core::convert::Into::<locks::__private::Key>::into(self.key()))];
+                let redis_lock_options = locks::__private::Opts::new(locks::__private::Mode::Write)
                     .wait(locks::__private::Wait::Forever)
                     .max_hold(self.limit);
-                let (ours, of, run) = locks::__private::run::<Alias, _>(
-                    options,
-                    keys,
+                let (redis_lock_ours, redis_lock_of, redis_lock_run) = locks::__private::run::<Alias, _>(
+                    redis_lock_options,
+                    redis_lock_keys,
                     async move {
                         #[allow(unreachable_code)]
                         if false {
-                            let returned: Alias = loop {};
-                            return returned;
+                            let redis_lock_returned: Alias = loop {};
+                            return redis_lock_returned;
                         }
                         #[cfg(unix)]
                         if false {
@@ -520,10 +521,10 @@ mod tests {
                     },
                 );
                 locks::__private::finish::<Alias, _>(
-                    ours,
-                    of,
-                    run.await,
-                    move |error| <Alias as locks::__private::LockOutput>::from_lock(error),
+                    redis_lock_ours,
+                    redis_lock_of,
+                    redis_lock_run.await,
+                    move |redis_lock_error| <Alias as locks::__private::LockOutput>::from_lock(redis_lock_error),
                 )
             }
             ",
@@ -556,7 +557,7 @@ mod tests {
             r#"
             fn ship<'life0>(&'life0 self, a: A, b: u8) -> Pin<Box<dyn Future<Output = Result<(), E>> + 'life0>> {
                 Box::pin(async move {
-                    let keys = [
+                    let redis_lock_keys = [
                         ::redis_lock::__private::request(
                             ::core::convert::Into::<::redis_lock::__private::Key>::into(
                                 ::redis_lock::__private::format!("a:{}", a.r#id())
@@ -569,18 +570,18 @@ mod tests {
                             )
                         )
                     ];
-                    let options = ::redis_lock::__private::Opts::new(self.mode)
+                    let redis_lock_options = ::redis_lock::__private::Opts::new(self.mode)
                         .auto_extend(false)
                         .namespace("shop")
                         .locker(::core::borrow::Borrow::<::redis_lock::__private::Locker>::borrow(&self.locker));
-                    let (ours, of, run) = ::redis_lock::__private::run::<Result<(), E>, _>(
-                        options,
-                        keys,
+                    let (redis_lock_ours, redis_lock_of, redis_lock_run) = ::redis_lock::__private::run::<Result<(), E>, _>(
+                        redis_lock_options,
+                        redis_lock_keys,
                         async move {
                             #[allow(unreachable_code)]
                             if false {
-                                let returned: Result<(), E> = loop {};
-                                return returned;
+                                let redis_lock_returned: Result<(), E> = loop {};
+                                return redis_lock_returned;
                             }
                             let _ = &b;
                             let _ = &a;
@@ -599,15 +600,15 @@ mod tests {
                         },
                     );
                     ::redis_lock::__private::finish::<Result<(), E>, _>(
-                        ours,
-                        of,
-                        run.await,
-                        move |error| if ::redis_lock::__private::Error::is_contended(&error) {
+                        redis_lock_ours,
+                        redis_lock_of,
+                        redis_lock_run.await,
+                        move |redis_lock_error| if ::redis_lock::__private::Error::is_contended(&redis_lock_error) {
                             Ok(())
                         } else {
                             ::core::result::Result::Err(
                                 ::core::result::Result::unwrap_or_else(
-                                    ::core::result::Result::Err::<_, ::redis_lock::__private::Error>(error),
+                                    ::core::result::Result::Err::<_, ::redis_lock::__private::Error>(redis_lock_error),
                                     Failed::Lock,
                                 )
                             )

@@ -259,7 +259,12 @@ fn time(option: &str, value: Expr) -> Result<Time> {
             Err(message) => message,
         },
         Lit::Int(number) if number.suffix().is_empty() => {
-            format!("`{number}` needs a unit: write `{option} = \"{number}s\"` for seconds")
+            // A command takes a minute at most.
+            let (unit, name) = match option {
+                "command_timeout" => ("ms", "milliseconds"),
+                _ => ("s", "seconds"),
+            };
+            format!("`{number}` needs a unit: write `{option} = \"{number}{unit}\"` for {name}")
         }
         Lit::Int(number) => {
             format!("a length of time is a string: write `{option} = \"{number}\"`")
