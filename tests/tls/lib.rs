@@ -34,7 +34,7 @@ impl Tls {
     ///
     /// # Panics
     ///
-    /// As [`Tls::start`]; also without `faketime`, where it is needed.
+    /// As [`Tls::start`].
     pub async fn start_with(clients: &str, names: &str, expired: bool) -> Self {
         let certificates = tempfile::tempdir().expect("a folder for certificates");
         make(certificates.path(), names, expired);
@@ -94,9 +94,9 @@ fn free_port() -> u16 {
 }
 
 fn make(folder: &Path, names: &str, expired: bool) {
+    let days = if expired { "-1" } else { "2" };
     openssl(
         folder,
-        false,
         "req -x509 -newkey rsa:2048 -nodes -days 2 -keyout ca.key -out ca.crt -subj /CN=redis-lock-test-ca",
     );
     fs::write(folder.join("names"), format!("subjectAltName={names}\n"))
@@ -104,14 +104,12 @@ fn make(folder: &Path, names: &str, expired: bool) {
     for who in ["server", "client"] {
         openssl(
             folder,
-            false,
             &format!(
                 "req -newkey rsa:2048 -nodes -keyout {who}.key -out {who}.csr -subj /CN={who}"
             ),
         );
         openssl(
             folder,
-            false,
             &format!("pkcs8 -topk8 -nocrypt -in {who}.key -out {who}.pk8"),
         );
         fs::rename(
@@ -121,23 +119,15 @@ fn make(folder: &Path, names: &str, expired: bool) {
         .expect("the folder is ours");
         openssl(
             folder,
-            expired,
             &format!(
-                "x509 -req -days 2 -in {who}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -out {who}.crt"
+                "x509 -req -days {days} -in {who}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -out {who}.crt"
             ),
         );
     }
 }
 
-fn openssl(folder: &Path, in_the_past: bool, arguments: &str) {
-    let mut command = if in_the_past {
-        let mut command = Command::new("faketime");
-        command.args(["-f", "-10d", "openssl"]);
-        command
-    } else {
-        Command::new("openssl")
-    };
-    let output = command
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
         .args(arguments.split(' '))
         .current_dir(folder)
         .output();
