@@ -254,8 +254,11 @@ fn places_in_texts(tokens: TokenStream, function: &Function) -> Vec<(String, Spa
     let mut is_concat = false;
     for token in tokens {
         match token {
-            TokenTree::Group(group) if !is_concat => {
-                found.extend(places_in_texts(group.stream(), function));
+            TokenTree::Group(group) => {
+                if !is_concat {
+                    found.extend(places_in_texts(group.stream(), function));
+                }
+                is_concat = false;
             }
             TokenTree::Literal(literal) => {
                 if let Lit::Str(text) = Lit::new(literal) {
@@ -264,8 +267,7 @@ fn places_in_texts(tokens: TokenStream, function: &Function) -> Vec<(String, Spa
                 }
             }
             TokenTree::Ident(word) => is_concat = word == "concat",
-            // Of `concat!`.
-            TokenTree::Punct(_) | TokenTree::Group(_) => {}
+            TokenTree::Punct(_) => {}
         }
     }
     found

@@ -17,6 +17,11 @@ async fn in_a_list(id: u64) -> Result<u64, Error> {
     Ok(id)
 }
 
+#[redis_lock(key = (concat!("order:", "<id>"), ("<id>")).1)]
+async fn beside_what_is_meant(id: u64) -> Result<u64, Error> {
+    Ok(id)
+}
+
 #[redis_lock(key = concat!("order:", "<id>"))]
 async fn meant(id: u64) -> Result<u64, Error> {
     Ok(id)
