@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use redis::aio::MultiplexedConnection;
 use redis_lock::{Guard, Locker, Mode};
 use redis_lock_tests::{Cluster, Proxy, Server, eventually};
 use tokio::task::JoinHandle;
@@ -266,18 +267,14 @@ async fn not_now(server: &Server, begin: impl AsyncFn(), end: impl AsyncFn()) {
     begin().await;
     drop(dropped);
     let newcomer = tokio::spawn(locker.clone().wait(SOON).write("new"));
-    let short = locker
-        .clone()
-        .wait(Duration::from_millis(100))
-        .write("short")
-        .await;
+    let short = locker.clone().wait(Duration::from_millis(100));
+    let started = Instant::now();
+    // Side by side: an outage that outlasts the leases of the waiters may cost them their order.
+    let (short, outcome, ()) = tokio::join!(short.write("short"), unlocked.unlock(), sleep(OUTAGE));
     let error = short.unwrap_err();
     assert!(error.is_redis(), "not now is not contention: {error}");
-    let started = Instant::now();
-    let outcome = unlocked.unlock().await;
     assert!(started.elapsed() < AGAIN, "{:?}", started.elapsed());
     assert!(outcome.is_err_and(|error| error.is_redis()));
-    sleep(OUTAGE).await;
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
     end().await;
 
@@ -299,6 +296,103 @@ async fn not_now(server: &Server, begin: impl AsyncFn(), end: impl AsyncFn()) {
     assert!(!kept.is_lost());
     kept.unlock().await.unwrap();
     nothing_is_left(server).await;
+}
+
+/// Takes "x" over a connection of the user's to a server that refuses it with `code` until `end` is done.
+async fn waits_through(
+    code: &str,
+    connection: MultiplexedConnection,
+    mut asks: MultiplexedConnection,
+    end: impl AsyncFnOnce(),
+) {
+    let locker = Locker::new(connection).ttl(TTL).wait(SOON);
+    let refused = locker.clone().wait(Duration::ZERO).write("x").await;
+    let text = refused.expect_err("it is refused").to_string();
+    assert!(text.contains(code), "{text}");
+    let waiter = tokio::spawn(async move { locker.write("x").await });
+    let before = refusals(&mut asks, code).await;
+    eventually(SOON, "it tries again", async || {
+        refusals(&mut asks, code).await >= before + 2
+    })
+    .await;
+    assert!(!waiter.is_finished());
+    end().await;
+    soon(waiter).await.unwrap().unlock().await.unwrap();
+}
+
+/// How often the server has said it.
+async fn refusals(connection: &mut MultiplexedConnection, code: &str) -> u64 {
+    let mut command = redis::cmd("INFO");
+    let info: String = command
+        .arg("errorstats")
+        .query_async(connection)
+        .await
+        .unwrap();
+    let name = format!("errorstat_{code}:count=");
+    let count = info.lines().find_map(|line| line.strip_prefix(&name));
+    count.map_or(0, |count| count.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_complete_is_not_now() {
+    let server = Server::start_with(&["--cluster-enabled", "yes"]).await;
+    let (connection, asks) = (server.connection().await, server.connection().await);
+    waits_through("CLUSTERDOWN", connection, asks, async || {
+        ask::<()>(&server, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slot_that_is_being_moved_is_not_now() {
+    let cluster = Cluster::start().await;
+    let slot = cluster.slot_of("lock:#g:{x}").await;
+    // Each of the three has a third of the slots.
+    let nodes = cluster.nodes();
+    let place = usize::from(slot) * nodes.len() / 16384;
+    let (from, to) = (&nodes[place], &nodes[(place + 1) % nodes.len()]);
+    let to: String = ask(to, &["CLUSTER", "MYID"]).await;
+    let slot = slot.to_string();
+    // Of the names of one lock some are there and some are not.
+    ask::<()>(from, &["SET", "lock:#g:{x}", "F 1", "PX", "60000"]).await;
+    ask::<()>(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
+    let (connection, asks) = (from.connection().await, from.connection().await);
+    waits_through("TRYAGAIN", connection, asks, async || {
+        ask::<()>(from, &["CLUSTER", "SETSLOT", &slot, "STABLE"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_has_lost_its_master_is_not_now() {
+    let server = Server::start_with(&["--replica-serve-stale-data", "no"]).await;
+    let (connection, asks) = (server.connection().await, server.connection().await);
+    // Nothing listens there.
+    ask::<()>(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    waits_through("MASTERDOWN", connection, asks, async || {
+        ask::<()>(&server, &["REPLICAOF", "NO", "ONE"]).await;
+    })
+    .await;
+}
+
+/// A command of ours has too many arguments to be answered with NOAUTH.
+#[tokio::test]
+async fn a_connection_that_is_not_logged_in_is_not_now() {
+    let server = Server::start().await;
+    let mut admin = server.connection().await;
+    let mut password = async |password: &str| {
+        let mut config = redis::cmd("CONFIG");
+        config.arg(&["SET", "requirepass", password]);
+        let _: () = config.query_async(&mut admin).await.unwrap();
+    };
+    password("secret").await;
+    // It logs in with nothing, and only finds out with its first command.
+    let locker = Locker::new(server.manager().await).ttl(TTL);
+    let waiter = tokio::spawn(locker.wait(SOON).write("x"));
+    sleep(Duration::from_millis(500)).await;
+    assert!(!waiter.is_finished());
+    password("").await;
+    soon(waiter).await.unwrap().unlock().await.unwrap();
 }
 
 #[tokio::test]

@@ -154,7 +154,11 @@ pub(crate) fn class(error: &RedisError) -> Class {
 fn entry(error: &RedisError) -> Option<&'static (&'static str, Class, &'static str)> {
     let code = error.code()?;
     let find = |code: &str| CODES.iter().find(|(known, ..)| *known == code);
-    find(code).or_else(|| inner_code(error.detail()?).and_then(find))
+    // A command with many arguments is refused for that before it is refused for the missing login.
+    let is_not_logged_in = |detail: &&str| detail.contains("unauthenticated");
+    find(code)
+        .or_else(|| inner_code(error.detail()?).and_then(find))
+        .or_else(|| find(error.detail().filter(is_not_logged_in).map(|_| "NOAUTH")?))
 }
 
 /// Before version 7 an error inside a script comes in a longer text, behind the script's name and line.
@@ -263,6 +267,10 @@ mod tests {
     fn each_other_code_has_its_class() {
         for (text, expected) in [
             ("NOAUTH Authentication required.", Login),
+            (
+                "ERR Protocol error: unauthenticated multibulk length",
+                Login,
+            ),
             (
                 "WRONGPASS invalid username-password pair or user is disabled.",
                 Login,
