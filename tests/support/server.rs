@@ -272,6 +272,18 @@ impl Server {
         fs::rename(new, self.folder.path().join("clock")).expect("the folder is ours");
     }
 
+    /// Stops the server's wall clock at this second since 1970, until it is set or stopped again.
+    ///
+    /// # Panics
+    ///
+    /// If it was not started [with a clock of its own](Self::with_own_clock).
+    pub fn stop_clock(&self, second: u64) {
+        assert!(self.own_clock, "this server has the machine's clock");
+        let new = self.folder.path().join("clock.new");
+        fs::write(&new, format!("{second}\n")).expect("the folder is ours");
+        fs::rename(new, self.folder.path().join("clock")).expect("the folder is ours");
+    }
+
     /// Deletes everything.
     ///
     /// # Panics
@@ -376,7 +388,7 @@ impl Server {
     }
 
     /// What makes the server read its wall clock's offset from a file, each time it looks at the clock.
-    fn clock_settings(&self) -> [String; 4] {
+    fn clock_settings(&self) -> [String; 5] {
         let library = format!(
             "/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1",
             std::env::consts::ARCH
@@ -392,6 +404,8 @@ impl Server {
             format!("LD_PRELOAD={library} libc.so.6"),
             format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
             "FAKETIME_NO_CACHE=1".to_owned(),
+            // Of times that are not relative to the true one.
+            "FAKETIME_FMT=%s".to_owned(),
             "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
         ]
     }

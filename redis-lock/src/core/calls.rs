@@ -1,0 +1,211 @@
+//! Commands on their way; releases until they are confirmed; and `acquire`s that were not answered.
+
+use std::time::Duration;
+
+use crate::{
+    core::io::{CallId, WaiterId},
+    values::{
+        ticket::{Ticket, Tickets},
+        time::{ServerTime, Time},
+    },
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) id: CallId,
+    pub(crate) kind: Kind,
+    pub(crate) sent: Time,
+    /// After this time the call counts as failed.
+    pub(crate) limit: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Acquire {
+        tickets: Tickets,
+        not_after: Option<ServerTime>,
+        /// The lease that was asked for.
+        ttl: Duration,
+    },
+    Heartbeat,
+    Renew {
+        ttl: Duration,
+    },
+    /// The number of the release.
+    Release(u64),
+}
+
+/// Tickets that are done, which the store is told again and again until it has confirmed it.
+#[derive(Clone, Debug)]
+pub(crate) struct Release {
+    pub(crate) number: u64,
+    pub(crate) tickets: Tickets,
+    /// When others are let in at the earliest (`min_hold`).
+    pub(crate) keep_out_until: Option<Time>,
+    pub(crate) tries: u32,
+    /// Another command has told the store as well that the tickets are done.
+    pub(crate) is_told_elsewhere: bool,
+    pub(crate) state: ReleaseState,
+    /// Later than this the store has ended the lease by itself.
+    pub(crate) expires: Time,
+    /// Who waits for the outcome, and until when.
+    pub(crate) finishes: Option<(WaiterId, Time)>,
+    pub(crate) limit: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReleaseState {
+    InFlight,
+    /// To be sent again then.
+    Failed {
+        again: Time,
+    },
+    /// Calls with a lower number may have been executed before the release.
+    Confirmed {
+        at: CallId,
+    },
+}
+
+/// An `acquire` that was not answered. Once the store's time is past `not_after` it cannot be executed any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) tickets: Tickets,
+    pub(crate) not_after: ServerTime,
+    /// When the store's time must be past `not_after`, if nobody has set the store's clock back.
+    pub(crate) check_at: Time,
+    /// If somebody has: how long to wait before looking again, and until when.
+    pub(crate) pause: Duration,
+    pub(crate) until: Time,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls {
+    in_flight: Vec<Call>,
+    issued: u64,
+    pub(crate) releases: Vec<Release>,
+    numbers: u64,
+    pub(crate) doubt: Option<Doubt>,
+}
+
+impl Calls {
+    /// The number that the next call will have.
+    pub(crate) fn next_id(&self) -> CallId {
+        CallId(self.issued)
+    }
+
+    pub(crate) fn send(&mut self, kind: Kind, now: Time, within: Duration) -> CallId {
+        let id = self.next_id();
+        self.issued += 1;
+        self.in_flight.push(Call {
+            id,
+            kind,
+            sent: now,
+            limit: now + within,
+        });
+        id
+    }
+
+    pub(crate) fn end(&mut self, id: CallId) -> Option<Call> {
+        let place = self.in_flight.iter().position(|call| call.id == id)?;
+        Some(self.in_flight.swap_remove(place))
+    }
+
+    /// A call whose limit has passed.
+    pub(crate) fn overdue(&self, now: Time) -> Option<CallId> {
+        let mut calls = self.in_flight.iter();
+        calls.find(|call| call.limit <= now).map(|call| call.id)
+    }
+
+    pub(crate) fn limit(&self) -> Option<Time> {
+        self.in_flight.iter().map(|call| call.limit).min()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_empty() && self.releases.is_empty() && self.doubt.is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.in_flight.iter()
+    }
+
+    /// The tickets of the `acquire` in flight.
+    pub(crate) fn acquiring(&self) -> Option<Tickets> {
+        self.in_flight.iter().find_map(|call| match call.kind {
+            Kind::Acquire { tickets, .. } => Some(tickets),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn has_heartbeat(&self) -> bool {
+        let mut calls = self.in_flight.iter();
+        calls.any(|call| call.kind == Kind::Heartbeat)
+    }
+
+    pub(crate) fn new_release(&mut self, mut release: Release) -> u64 {
+        self.numbers += 1;
+        release.number = self.numbers;
+        self.releases.push(release);
+        self.numbers
+    }
+
+    pub(crate) fn release(&mut self, number: u64) -> Option<&mut Release> {
+        let mut releases = self.releases.iter_mut();
+        releases.find(|release| release.number == number)
+    }
+
+    /// A command is sent that says that all tickets below `first` are done.
+    pub(crate) fn tells_done(&mut self, first: Ticket) {
+        for release in &mut self.releases {
+            release.is_told_elsewhere |= release.tickets.to < first;
+        }
+    }
+
+    /// When to look whether the doubt is over.
+    pub(crate) fn doubt_due(&self) -> Option<Time> {
+        self.doubt.as_ref().map(|doubt| doubt.check_at)
+    }
+
+    /// The doubt is looked at now. It ends by itself when no command can be on its way for that long.
+    pub(crate) fn look_at_doubt(&mut self, now: Time) {
+        if let Some(doubt) = &mut self.doubt
+            && doubt.check_at <= now
+        {
+            doubt.check_at = now + doubt.pause;
+            doubt.pause *= 2;
+        }
+    }
+
+    pub(crate) fn end_doubt(&mut self, now: Time) {
+        self.doubt.take_if(|doubt| doubt.until <= now);
+    }
+
+    /// Whether tickets that the store showed in the reply to `call` have been, or are being, released since. `None`: they
+    /// were shown by a push.
+    pub(crate) fn releases_cover(&self, tickets: Tickets, call: Option<CallId>) -> bool {
+        self.releases.iter().any(|release| {
+            let is_later = match release.state {
+                ReleaseState::Confirmed { at } => call.is_some_and(|call| call < at),
+                ReleaseState::InFlight | ReleaseState::Failed { .. } => true,
+            };
+            is_later && release.tickets.covers(tickets)
+        })
+    }
+
+    /// Forgets confirmed releases that no call in flight can have overtaken.
+    pub(crate) fn prune(&mut self) {
+        let oldest = self.in_flight.iter().map(|call| call.id).min();
+        self.releases.retain(|release| match release.state {
+            ReleaseState::Confirmed { at } => oldest.is_some_and(|oldest| oldest < at),
+            _ => true,
+        });
+    }
+
+    /// The first ticket of a release that keeps others out and is not confirmed yet.
+    pub(crate) fn first_kept_out(&self) -> Option<Ticket> {
+        let keeping = self.releases.iter().filter(|release| {
+            release.keep_out_until.is_some()
+                && !matches!(release.state, ReleaseState::Confirmed { .. })
+        });
+        keeping.map(|release| release.tickets.from).min()
+    }
+}

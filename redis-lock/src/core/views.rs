@@ -1,0 +1,424 @@
+//! What a reply or a push changes.
+//!
+//! 1. A view may add at any time. It takes away only what was known before its call was sent: what has become known since may
+//!    have happened after the view.
+//! 2. A push only adds.
+//! 3. The furthest state of a ticket counts: what is granted is not queued any more, what is done is neither.
+
+use std::time::Duration;
+
+use crate::{
+    core::{
+        calls::{Call, Kind, ReleaseState},
+        grant::{Grant, Queued},
+        io::{Effect, GrantView, Granted, Outcome, Refusal, Untouched, View},
+        lease::Lease,
+        lock::{Estimate, HEARTBEAT, Lock, WAITER_LEASE},
+        waiters::Stage,
+    },
+    mode::Mode,
+    values::{
+        loss::Loss,
+        ticket::{Ticket, Tickets},
+        time::Time,
+    },
+};
+
+/// The server's clock may be ahead of what is known of it by this much when it makes a token.
+const TOKEN_SLACK: Duration = Duration::from_secs(1);
+
+impl Lock {
+    pub(crate) fn answered(
+        &mut self,
+        call: &Call,
+        view: &View,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(server) = view.now {
+            self.clock = Some(Estimate {
+                server,
+                sent: call.sent,
+                received: now,
+            });
+            // From here on an older `acquire` refuses itself, and this view shows what it may have done before.
+            self.calls.doubt.take_if(|doubt| server > doubt.not_after);
+        }
+        if view.is_late {
+            self.lates += 1;
+            // At once with the server's time; if that is too late again, after a pause.
+            if self.lates > 1 {
+                let pause = self.spread_out(Duration::from_millis(50));
+                self.failures.again = Some(now + pause);
+            }
+            return;
+        }
+        self.lates = 0;
+        if !matches!(call.kind, Kind::Release(_)) {
+            self.succeeded();
+        }
+        self.see_grant(call, view, now, effects);
+        self.see_queue(call, view, now, effects);
+        match call.kind {
+            Kind::Acquire { tickets, ttl, .. } => {
+                self.notes_untouched(call, view, ttl);
+                self.acquired(tickets, effects);
+                if let Some(early) = self.early.take() {
+                    self.pushed(early, now);
+                }
+            }
+            Kind::Renew { .. } => {
+                if let Some(grant) = &mut self.grant {
+                    grant.lease.renewed(call.id);
+                }
+            }
+            Kind::Release(number) => self.released(number, view, effects),
+            Kind::Heartbeat => {}
+        }
+        self.plan_heartbeat(view, call, now);
+    }
+
+    fn see_grant(&mut self, call: &Call, view: &View, now: Time, effects: &mut Vec<Effect>) {
+        if let Some(seen) = &view.grant {
+            self.has_grant(seen, call, now, effects);
+        } else if let Some(grant) = &self.grant
+            && grant.learnt <= call.id
+        {
+            self.lose_grant(Loss::Forgotten, effects);
+        }
+    }
+
+    fn has_grant(&mut self, seen: &GrantView, call: &Call, now: Time, effects: &mut Vec<Effect>) {
+        let granted = seen.granted;
+        let next = self.calls.next_id();
+        if let Some(grant) = &mut self.grant {
+            let is_older = granted.origin() < grant.granted.origin();
+            if is_older && call.id < grant.learnt {
+                return;
+            }
+            if granted.tickets.overlaps(grant.tickets()) && !is_older {
+                let tickets = Tickets {
+                    from: granted.tickets.from.max(grant.tickets().from),
+                    to: granted.tickets.to.max(grant.tickets().to),
+                };
+                let before = grant.granted;
+                if granted.origin() > grant.granted.origin() {
+                    grant.learnt = next;
+                    grant.untouched = None;
+                }
+                grant.granted = Granted {
+                    mode: granted.mode,
+                    tickets,
+                    token: granted.origin() + tickets.from.0,
+                };
+                grant.lease.told(call, seen.left, seen.epoch, next, now);
+                // Tickets that were granted, and are not any more.
+                if let Some(to) = tickets.from.before()
+                    && before.tickets.from <= to
+                {
+                    let from = before.tickets.from;
+                    self.lose_turns(Tickets { from, to }, Loss::Forgotten, effects);
+                }
+                self.leave_queue(granted.mode, tickets);
+                self.tell_leases(effects);
+                return;
+            }
+            // The store grants anew only when the old grant is over.
+            self.lose_grant(Loss::Forgotten, effects);
+        }
+        if self.waiters.within(granted.tickets).next().is_none() {
+            self.release_unless_covered(granted.tickets, call, now, effects);
+            return;
+        }
+        let lease = Lease::new(call.sent, seen.left, seen.epoch, next);
+        if lease.is_over(now) {
+            // The reply came too late to be of use.
+            self.requeue_within(granted.tickets);
+            self.release_unless_covered(granted.tickets, call, now, effects);
+            return;
+        }
+        self.begin_grant(granted, lease);
+    }
+
+    fn begin_grant(&mut self, granted: Granted, lease: Lease) {
+        self.grant = Some(Grant {
+            granted,
+            lease,
+            learnt: self.calls.next_id(),
+            untouched: None,
+        });
+        self.leave_queue(granted.mode, granted.tickets);
+    }
+
+    /// The grant has these tickets. Whatever else is known of them is over.
+    fn leave_queue(&mut self, mode: Mode, tickets: Tickets) {
+        let mut passed = Vec::new();
+        self.queued.retain(|queued| {
+            if queued.tickets.to < tickets.from {
+                passed.push(queued.tickets);
+            }
+            queued.tickets.from > tickets.to
+        });
+        // The store serves a session's tickets in order: it has forgotten those that it has passed over.
+        for tickets in passed {
+            self.requeue_within(tickets);
+        }
+        // So it has those of the other mode within the grant.
+        let within = self.waiters.within(tickets);
+        let forgotten: Vec<_> = within
+            .filter(|(_, waiter)| waiter.mode != mode)
+            .map(|(ticket, _)| ticket)
+            .collect();
+        self.waiters.requeue(forgotten);
+    }
+
+    /// What the reply says of a lock that was free: unless somebody comes, the store has exactly this.
+    fn notes_untouched(&mut self, call: &Call, view: &View, ttl: Duration) {
+        if let (Some(grant), Some(seen)) = (&mut self.grant, &view.grant)
+            && grant.learnt > call.id
+            && seen.epoch == 0
+            && seen.left == ttl
+            && seen.granted == grant.granted
+            && view.queued.is_empty()
+            && view.others_left.is_zero()
+        {
+            let granted = seen.granted;
+            grant.lease.was_asked_for(ttl);
+            grant.untouched = Some(Untouched { granted, ttl });
+        }
+    }
+
+    fn see_queue(&mut self, call: &Call, view: &View, now: Time, effects: &mut Vec<Effect>) {
+        let next = self.calls.next_id();
+        let granted_to = self.grant.as_ref().map(|grant| grant.tickets().to);
+        // What was known before the call was sent is as the view says. What has become known since stays.
+        let mut known = Vec::new();
+        self.queued.retain(|queued| {
+            let is_newer = queued.learnt > call.id;
+            if !is_newer {
+                known.push(queued.tickets);
+            }
+            is_newer
+        });
+        for (mode, tickets) in &view.queued {
+            // What is granted by now, as a push or another reply has said.
+            let from = granted_to.map_or(tickets.from, |to| tickets.from.max(to.next()));
+            let to = tickets.to;
+            if from > to {
+                continue;
+            }
+            let tickets = &Tickets { from, to };
+            if self.waiters.within(*tickets).next().is_none() {
+                self.release_unless_covered(*tickets, call, now, effects);
+                continue;
+            }
+            let mut newer = self.queued.iter_mut();
+            match newer.find(|queued| queued.tickets.overlaps(*tickets)) {
+                Some(queued) => {
+                    let from = queued.tickets.from.max(tickets.from);
+                    let to = queued.tickets.to.max(tickets.to);
+                    if to > queued.tickets.to {
+                        queued.learnt = next;
+                    }
+                    queued.tickets = Tickets { from, to };
+                }
+                None => self.queued.push(Queued {
+                    mode: *mode,
+                    tickets: *tickets,
+                    learnt: next,
+                }),
+            }
+        }
+        self.queued.sort_by_key(|queued| queued.tickets.from);
+        // An older view may show as one range what has been two ranges since.
+        for place in 1..self.queued.len() {
+            let next = self.queued[place].tickets.from;
+            let before = &mut self.queued[place - 1].tickets;
+            if let Some(last) = next.before() {
+                before.to = before.to.min(last);
+            }
+        }
+        // All commands but `release` make the waiter lease a full one.
+        if !view.queued.is_empty() && !matches!(call.kind, Kind::Release(_)) {
+            self.alive_since = Some(self.alive_since.map_or(call.sent, |at| at.max(call.sent)));
+        }
+        // What the store has forgotten queues again.
+        let ranges: Vec<_> = self.queued.iter().map(|queued| queued.tickets).collect();
+        let mut forgotten = Vec::new();
+        for (ticket, waiter) in known
+            .into_iter()
+            .chain(ranges)
+            .flat_map(|t| self.waiters.within(t))
+        {
+            let mut queued = self.queued.iter();
+            let is_there =
+                queued.any(|queued| queued.mode == waiter.mode && queued.tickets.contains(ticket));
+            let is_granted = granted_to.is_some_and(|to| ticket <= to);
+            if !is_there && !is_granted && waiter.stage == Stage::Waiting {
+                forgotten.push(ticket);
+            }
+        }
+        forgotten.sort_unstable();
+        self.waiters.requeue(forgotten);
+    }
+
+    fn requeue_within(&mut self, tickets: Tickets) {
+        let within = self.waiters.within(tickets);
+        let waiting: Vec<Ticket> = within
+            .filter(|(_, waiter)| matches!(waiter.stage, Stage::Waiting | Stage::Offered { .. }))
+            .map(|(ticket, _)| ticket)
+            .collect();
+        self.waiters.requeue(waiting);
+    }
+
+    /// An `acquire` for these tickets was answered.
+    fn acquired(&mut self, tickets: Tickets, effects: &mut Vec<Effect>) {
+        let mut refused = Vec::new();
+        let mut again = Vec::new();
+        for (ticket, waiter) in self.waiters.within(tickets) {
+            if waiter.stage != Stage::Waiting || self.is_known(ticket) {
+                continue;
+            }
+            if waiter.is_try() {
+                refused.push(ticket);
+            } else {
+                again.push(ticket);
+            }
+        }
+        for ticket in refused {
+            self.refuse(ticket, Refusal::Contended, effects);
+        }
+        self.waiters.requeue(again);
+    }
+
+    fn released(&mut self, number: u64, view: &View, effects: &mut Vec<Effect>) {
+        let at = self.calls.next_id();
+        let Some(release) = self.calls.release(number) else {
+            return;
+        };
+        release.state = ReleaseState::Confirmed { at };
+        if let Some((waiter, _)) = release.finishes.take() {
+            // After a failed try, one that finds nothing means that the first one was executed.
+            let outcome = if view.found || release.tries > 1 || release.is_told_elsewhere {
+                Outcome::Released
+            } else {
+                Outcome::Lost(Loss::Forgotten)
+            };
+            effects.push(Effect::Finish { waiter, outcome });
+        }
+    }
+
+    fn release_unless_covered(
+        &mut self,
+        tickets: Tickets,
+        call: &Call,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        // A release that was sent after an `acquire` may have been executed before it, and the `acquire` then has brought
+        // the tickets to the store once more.
+        let is_acquired =
+            matches!(call.kind, Kind::Acquire { tickets: asked, .. } if asked.overlaps(tickets));
+        if is_acquired || !self.calls.releases_cover(tickets, Some(call.id)) {
+            self.release_range(tickets, now, effects);
+        }
+    }
+
+    /// A push says that these tickets were granted.
+    pub(crate) fn pushed(&mut self, granted: Granted, now: Time) {
+        let has_grant = self
+            .grant
+            .as_ref()
+            .is_some_and(|grant| granted.origin() <= grant.granted.origin());
+        if has_grant || self.calls.releases_cover(granted.tickets, None) {
+            return; // known, or over
+        }
+        let is_queued = self
+            .queued
+            .iter()
+            .any(|queued| queued.mode == granted.mode && granted.tickets.covers(queued.tickets));
+        let is_free = self.grant.as_ref().is_none_or(|grant| {
+            grant.mode() == Mode::Read && granted.tickets.from <= grant.tickets().to
+        });
+        match self.alive_since {
+            Some(since) if is_queued && is_free && self.can_be(granted.token, now) => {
+                let claim = Lease::new(since, WAITER_LEASE, 0, self.calls.next_id());
+                if claim.is_over(now) {
+                    self.asks = true;
+                } else if let Some(grant) = &mut self.grant {
+                    // Readers that come to the readers that hold.
+                    let from = grant.tickets().from;
+                    let to = granted.tickets.to.max(grant.tickets().to);
+                    grant.granted = Granted {
+                        tickets: Tickets { from, to },
+                        token: granted.origin() + from.0,
+                        ..granted
+                    };
+                    grant.learnt = self.calls.next_id();
+                    grant.untouched = None;
+                    let tickets = grant.tickets();
+                    self.leave_queue(granted.mode, tickets);
+                } else {
+                    self.begin_grant(granted, claim);
+                }
+            }
+            _ if self.calls.acquiring().is_some() => self.early = Some(granted),
+            // The reply to a heartbeat shows what there is to it.
+            _ => self.asks = true,
+        }
+    }
+
+    /// Whether the server can have made this token since its latest reply. Anyone who may publish on the channel can send
+    /// anything.
+    fn can_be(&self, token: u64, now: Time) -> bool {
+        self.clock.is_some_and(|clock| {
+            let latest = clock.server + now.since(clock.sent) + TOKEN_SLACK;
+            (clock.server.0..=latest.0).contains(&token)
+        })
+    }
+
+    fn plan_heartbeat(&mut self, view: &View, call: &Call, now: Time) {
+        if self.queued.is_empty() && self.grant.is_none() {
+            self.beat_at = None;
+            return;
+        }
+        let first = self.queued.first().map(|queued| queued.tickets);
+        let requested = first.and_then(|tickets| {
+            let mut waiters = self.waiters.within(tickets);
+            waiters.next().map(|(_, waiter)| waiter.requested)
+        });
+        let waited = requested.map_or(Duration::ZERO, |requested| now.since(requested));
+        let is_mine = view.grant.is_some();
+        let pause = call.sent + self.pause_between_heartbeats(view.place, is_mine, waited);
+        let pause = if view.place == 0 && view.grant.is_none() && !self.queued.is_empty() {
+            // Nobody sends word of a holder that has died.
+            pause.min(now + view.others_left + Duration::from_millis(2))
+        } else {
+            pause
+        };
+        let next = if view.more { now } else { pause.max(now) };
+        // Never later than planned: this reply may be older than what is known.
+        let before = self.beat_at;
+        self.beat_at = Some(before.map_or(next, |before| before.min(next)));
+    }
+
+    /// Without pushes the load on the store falls with the time waited and with the place in the queue.
+    fn pause_between_heartbeats(
+        &mut self,
+        place: u64,
+        is_mine: bool,
+        waited: Duration,
+    ) -> Duration {
+        const SHORTEST: Duration = Duration::from_millis(2);
+        const LONGEST: Duration = Duration::from_millis(100);
+        // What this session holds itself is in front of what it has queued: the reply to its release will tell.
+        if self.queued.is_empty() || is_mine || self.listening {
+            HEARTBEAT
+        } else {
+            let of_the_head = (waited / 20).clamp(SHORTEST, LONGEST);
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            let pause = of_the_head.saturating_mul(place.saturating_add(1)) * 3 / 2;
+            self.spread_out(pause.min(HEARTBEAT))
+        }
+    }
+}

@@ -1,0 +1,758 @@
+//! The protocol in memory: the same rules as the scripts, over maps, with a clock that is given.
+//!
+//! The store of `Locker::in_process`, the server of the simulator, and the model that the scripts are compared with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use crate::{
+    core::{
+        io::{Command, GrantView, Granted, Push, Untouched, View, Want},
+        lock::WAITER_LEASE,
+    },
+    mode::Mode,
+    values::{
+        session::{Pushes, SessionId},
+        ticket::{Ticket, Tickets},
+        time::{ServerTime, millis},
+    },
+};
+
+/// Where pushes go. Returns how many have heard.
+pub(crate) type Publish<'a> = &'a mut dyn FnMut(SessionId, &str, Push) -> u64;
+
+/// All locks of one store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory {
+    locks: HashMap<String, State>,
+}
+
+/// Who has a grant: a session, or nobody any more (`min_hold`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    Session(SessionId),
+    KeptOut(SessionId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) granted: Granted,
+    pub(crate) epoch: u64,
+    /// The end of the lease.
+    pub(crate) end: ServerTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) session: SessionId,
+    pub(crate) mode: Mode,
+    pub(crate) tickets: Tickets,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The end of the waiter lease.
+    pub(crate) end: ServerTime,
+    pub(crate) pushes: Pushes,
+}
+
+/// How a lock is kept: as a word, or in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Nobody has it; no token up to the last one is given again.
+    Free,
+    /// One session has it, and nobody waits: the lock word says it all.
+    Sole,
+    Full,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) form: Form,
+    /// Nothing of it is left after this time, in milliseconds.
+    pub(crate) expires: u64,
+    pub(crate) last: u64,
+    /// The longest lease, in milliseconds.
+    pub(crate) span: u64,
+    pub(crate) grants: BTreeMap<Holder, Held>,
+    pub(crate) queue: Vec<Range>,
+    pub(crate) waiters: BTreeMap<SessionId, Waiting>,
+}
+
+impl Memory {
+    /// Executes a command of a session for a lock.
+    pub(crate) fn execute(
+        &mut self,
+        now: ServerTime,
+        session: SessionId,
+        pushes: Pushes,
+        lock: &str,
+        command: &Command,
+        publish: Publish<'_>,
+    ) -> View {
+        self.locks.retain(|_, state| state.expires >= now.0 / 1000);
+        let state = self.locks.remove(lock);
+        let mut run = Run {
+            now,
+            session,
+            pushes,
+            lock,
+            publish,
+            found: false,
+            state: state.unwrap_or(State::NONE),
+        };
+        let is_late = matches!(
+            command,
+            Command::Acquire { not_after, .. } if not_after.is_none_or(|not_after| now > not_after)
+        );
+        if !is_late {
+            run.execute(command);
+        }
+        let view = run.view(is_late);
+        let state = run.state;
+        if state.expires >= now.0 / 1000 {
+            self.locks.insert(lock.to_owned(), state);
+        }
+        view
+    }
+
+    /// What a lock has now.
+    pub(crate) fn state(&self, lock: &str) -> Option<&State> {
+        self.locks.get(lock)
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&String, &State)> {
+        self.locks.iter()
+    }
+
+    /// Forgets everything, as `FLUSHALL` does.
+    pub(crate) fn flush(&mut self) {
+        self.locks.clear();
+    }
+
+    /// Takes a lock away from whoever has it.
+    pub(crate) fn forget(&mut self, lock: &str) {
+        self.locks.remove(lock);
+    }
+}
+
+impl State {
+    const NONE: State = State {
+        form: Form::Free,
+        expires: 0,
+        last: 0,
+        span: 0,
+        grants: BTreeMap::new(),
+        queue: Vec::new(),
+        waiters: BTreeMap::new(),
+    };
+}
+
+/// One command under way.
+struct Run<'a> {
+    now: ServerTime,
+    session: SessionId,
+    pushes: Pushes,
+    lock: &'a str,
+    publish: Publish<'a>,
+    found: bool,
+    state: State,
+}
+
+impl Run<'_> {
+    fn execute(&mut self, command: &Command) {
+        match command {
+            Command::Acquire {
+                wants,
+                done_below,
+                ttl,
+                ..
+            } => self.acquire(wants, *done_below, millis(*ttl)),
+            Command::Heartbeat { done_below } => self.heartbeat(*done_below),
+            Command::Renew { ticket, ttl, epoch } => self.renew(*ticket, millis(*ttl), *epoch),
+            Command::Release {
+                tickets,
+                keep_out,
+                untouched,
+            } => {
+                if !untouched.is_some_and(|untouched| self.release_untouched(untouched)) {
+                    self.release(*tickets, millis(*keep_out));
+                }
+            }
+        }
+    }
+
+    fn acquire(&mut self, wants: &[Want], done_below: Ticket, ttl: u64) {
+        if let [want] = wants
+            && self.acquire_alone(*want, done_below, ttl)
+        {
+            return;
+        }
+        self.open();
+        self.repair();
+        self.done_below(done_below);
+        self.stay_alive();
+        self.serve();
+        for want in wants {
+            self.want(*want, ttl);
+        }
+        self.stay_alive();
+        // Those in front may be deaf.
+        self.serve();
+        self.settle();
+    }
+
+    /// One session alone: what the lock word is enough for. False: the full state is needed.
+    fn acquire_alone(&mut self, want: Want, done_below: Ticket, ttl: u64) -> bool {
+        if self.state.form == Form::Free && self.state.last < self.now.0 {
+            return self.take_alone(want, ttl);
+        }
+        let Some(held) = self.sole() else {
+            return false;
+        };
+        let tickets = held.granted.tickets;
+        if done_below > tickets.to {
+            return self.state.last < self.now.0 && self.take_alone(want, ttl);
+        }
+        if want.tickets.to <= tickets.to {
+            return true;
+        }
+        if want.mode != held.granted.mode || (want.is_try && want.mode == Mode::Write) {
+            return want.is_try;
+        }
+        let grown = self.grown(tickets.from.max(done_below), want);
+        let last = grown.token + grown.tickets.behind_first();
+        let lease = Self::joined(want, ttl);
+        let end = held.end.max(self.after(lease));
+        if last > end.0 {
+            return false;
+        }
+        self.state.last = last;
+        self.state.span = self.state.span.max(lease);
+        self.state.expires = end.0 / 1000;
+        self.put(grown, held.epoch, end);
+        true
+    }
+
+    /// The lease of a grant that grows, in milliseconds. Readers that come to readers hold at once, and have a whole lease;
+    /// a writer has its turn later, and must be there until then.
+    fn joined(want: Want, ttl: u64) -> u64 {
+        match want.mode {
+            Mode::Read => ttl,
+            Mode::Write => millis(WAITER_LEASE),
+        }
+    }
+
+    fn take_alone(&mut self, want: Want, ttl: u64) -> bool {
+        let granted = self.grown(want.tickets.from, want);
+        let last = granted.token + granted.tickets.behind_first();
+        if last > self.now.0 + ttl * 1000 {
+            return false;
+        }
+        self.state = State {
+            form: Form::Sole,
+            expires: self.now.0 / 1000 + ttl,
+            last,
+            span: ttl,
+            ..State::NONE
+        };
+        self.put(granted, 0, self.after(ttl));
+        true
+    }
+
+    /// What a grant of `from` to the end of what is wanted would be now.
+    fn grown(&self, from: Ticket, want: Want) -> Granted {
+        Granted {
+            mode: want.mode,
+            tickets: Tickets {
+                from,
+                to: want.tickets.to,
+            },
+            token: self.now.0.max(self.state.last + 1),
+        }
+    }
+
+    /// The grant of this session, if the lock word has it.
+    fn sole(&self) -> Option<Held> {
+        let held = self.state.grants.get(&Holder::Session(self.session))?;
+        let end = held.end.min(self.after(self.state.span));
+        let is_sole = self.state.form == Form::Sole && end > self.now;
+        is_sole.then_some(Held { end, ..*held })
+    }
+
+    fn want(&mut self, want: Want, ttl: u64) {
+        let Some(want) = self.unknown(want) else {
+            return;
+        };
+        let is_queue_empty = self.state.queue.is_empty();
+        let mine = self.mine();
+        if let Some(held) = mine
+            && is_queue_empty
+            && held.granted.mode == want.mode
+            && !(want.is_try && want.mode == Mode::Write)
+        {
+            let grown = self.grown(held.granted.tickets.from, want);
+            self.state.last = grown.token + grown.tickets.behind_first();
+            let lease = Self::joined(want, ttl);
+            self.put(grown, held.epoch, held.end.max(self.after(lease)));
+            self.state.span = self.state.span.max(lease);
+            self.keep(lease);
+        } else if mine.is_none() && is_queue_empty && self.fits(want.mode) {
+            let granted = self.grown(want.tickets.from, want);
+            self.state.last = granted.token + granted.tickets.behind_first();
+            self.put(granted, 0, self.after(ttl));
+            self.state.span = self.state.span.max(ttl);
+            self.keep(ttl);
+        } else if !want.is_try {
+            self.join(want);
+        }
+    }
+
+    /// What of it is above every ticket that the store knows of this session.
+    fn unknown(&self, want: Want) -> Option<Want> {
+        let granted = self.mine().map(|held| held.granted.tickets.to);
+        let queued = self.state.queue.iter();
+        let queued = queued.filter(|range| range.session == self.session);
+        let top = queued.map(|range| range.tickets.to).chain(granted).max();
+        let from = top.map_or(want.tickets.from, |top| want.tickets.from.max(top.next()));
+        let to = want.tickets.to;
+        (from <= to).then_some(Want {
+            tickets: Tickets { from, to },
+            ..want
+        })
+    }
+
+    fn join(&mut self, want: Want) {
+        match self.state.queue.last_mut() {
+            Some(last) if last.session == self.session && last.mode == want.mode => {
+                last.tickets.to = want.tickets.to;
+            }
+            _ => self.state.queue.push(Range {
+                session: self.session,
+                mode: want.mode,
+                tickets: want.tickets,
+            }),
+        }
+    }
+
+    fn heartbeat(&mut self, done_below: Ticket) {
+        let lease = millis(WAITER_LEASE);
+        if self.state.form != Form::Full {
+            match self.sole() {
+                Some(held) if held.granted.tickets.to < done_below => {
+                    return self.close();
+                }
+                Some(held) if held.end < self.after(lease) && lease > self.state.span => {}
+                Some(held) => return self.lengthen_alone(held, lease),
+                None => return,
+            }
+        }
+        self.open();
+        self.repair();
+        self.done_below(done_below);
+        self.stay_alive();
+        let end = self.after(lease);
+        if let Some(held) = self.state.grants.get_mut(&Holder::Session(self.session))
+            && held.end < end
+        {
+            held.end = end;
+            self.state.span = self.state.span.max(lease);
+            self.keep(lease);
+        }
+        self.serve();
+        self.settle();
+    }
+
+    fn lengthen_alone(&mut self, held: Held, lease: u64) {
+        let end = self.after(lease);
+        if held.end < end {
+            self.state.expires = end.0 / 1000;
+            self.put(held.granted, held.epoch, end);
+        }
+    }
+
+    fn renew(&mut self, ticket: Ticket, ttl: u64, epoch: u64) {
+        if self.renew_alone(ticket, ttl, epoch) || self.state.form == Form::Free {
+            return;
+        }
+        if self.state.form == Form::Sole && self.sole().is_none() {
+            return;
+        }
+        self.open();
+        self.repair();
+        self.stay_alive();
+        self.serve();
+        let end = self.after(ttl);
+        if let Some(held) = self.state.grants.get_mut(&Holder::Session(self.session))
+            && held.granted.tickets.contains(ticket)
+            && epoch >= held.epoch
+        {
+            held.end = if epoch > held.epoch {
+                end
+            } else {
+                held.end.max(end)
+            };
+            held.epoch = epoch;
+            self.state.span = self.state.span.max(ttl);
+            self.keep(ttl);
+        }
+        self.settle();
+    }
+
+    /// A lease that the lock word has. False: the full state is needed, or there is no such lease.
+    fn renew_alone(&mut self, ticket: Ticket, ttl: u64, epoch: u64) -> bool {
+        let Some(held) = self.sole() else {
+            return false;
+        };
+        if !held.granted.tickets.contains(ticket) || epoch < held.epoch {
+            return true;
+        }
+        let mut end = self.after(ttl);
+        if epoch == held.epoch {
+            end = end.max(held.end);
+        }
+        if self.state.last > end.0 {
+            return false;
+        }
+        self.state.span = self.state.span.max(ttl);
+        self.state.expires = end.0 / 1000;
+        self.put(held.granted, epoch, end);
+        true
+    }
+
+    /// The word says what the session knows that it said. The floor for tokens stays until the clock has passed it.
+    fn release_untouched(&mut self, untouched: Untouched) -> bool {
+        let grant = self.state.grants.get(&Holder::Session(self.session));
+        let is_same = self.state.form == Form::Sole
+            && self.state.span == millis(untouched.ttl)
+            && grant.is_some_and(|held| held.granted == untouched.granted && held.epoch == 0);
+        if is_same {
+            let last = self.state.last;
+            self.found = true;
+            self.state = State {
+                last,
+                expires: last / 1000,
+                ..State::NONE
+            };
+        }
+        is_same
+    }
+
+    fn release(&mut self, tickets: Tickets, keep_out: u64) {
+        if self.state.form == Form::Free {
+            return;
+        }
+        if let Some(held) = self.sole()
+            && keep_out == 0
+        {
+            let granted = held.granted;
+            self.found = starts(tickets, granted.tickets);
+            if self.found && tickets.to >= granted.tickets.to {
+                self.close();
+            } else if self.found {
+                let rest = without(granted, tickets.to.next());
+                self.state.expires = held.end.0 / 1000;
+                self.put(rest, held.epoch, held.end);
+            }
+            return;
+        }
+        if self.state.form == Form::Sole && self.sole().is_none() {
+            return;
+        }
+        self.open();
+        self.repair();
+        let holder = Holder::Session(self.session);
+        if let Some(held) = self.mine()
+            && starts(tickets, held.granted.tickets)
+        {
+            self.found = true;
+            let granted = held.granted;
+            if tickets.to >= granted.tickets.to {
+                self.state.grants.remove(&holder);
+                if keep_out > 0 {
+                    self.keep_out(held, keep_out);
+                }
+            } else {
+                let rest = without(granted, tickets.to.next());
+                self.put(rest, held.epoch, held.end);
+            }
+        }
+        let before = self.state.queue.len();
+        self.state.queue.retain_mut(|range| {
+            let is_named = range.session == self.session && range.tickets.from >= tickets.from;
+            if is_named && range.tickets.to > tickets.to && range.tickets.from <= tickets.to {
+                range.tickets.from = tickets.to.next();
+            }
+            !(is_named && range.tickets.to <= tickets.to)
+        });
+        self.found |= self.state.queue.len() < before;
+        self.forget_waiters();
+        self.serve();
+        self.tell_head();
+        self.settle();
+    }
+
+    /// Nobody will give back what keeps the head of the queue out: it has to know when that ends.
+    fn tell_head(&mut self) {
+        let mut holders = self.state.grants.keys();
+        if holders.any(|holder| matches!(holder, Holder::Session(_))) {
+            return;
+        }
+        let Some(head) = self.state.queue.first() else {
+            return;
+        };
+        let waiting = self.state.waiters.get(&head.session);
+        if head.session != self.session
+            && waiting.is_some_and(|waiting| waiting.pushes != Pushes::None)
+        {
+            (self.publish)(head.session, self.lock, Push::Sooner);
+        }
+    }
+
+    fn keep_out(&mut self, held: Held, ms: u64) {
+        let end = self.after(ms);
+        let holder = Holder::KeptOut(self.session);
+        let before = self.state.grants.get(&holder).map(|held| held.end);
+        let end = before.map_or(end, |before| before.max(end));
+        self.state.grants.insert(holder, Held { end, ..held });
+        self.state.span = self.state.span.max(ms);
+        self.keep(ms);
+    }
+
+    /// Tickets below this one are done.
+    fn done_below(&mut self, first: Ticket) {
+        if let Some(held) = self.mine() {
+            let tickets = held.granted.tickets;
+            if tickets.to < first {
+                self.state.grants.remove(&Holder::Session(self.session));
+            } else if tickets.from < first {
+                self.put(without(held.granted, first), held.epoch, held.end);
+            }
+        }
+        self.state.queue.retain_mut(|range| {
+            let is_mine = range.session == self.session;
+            if is_mine && range.tickets.to >= first {
+                range.tickets.from = range.tickets.from.max(first);
+            }
+            !is_mine || range.tickets.to >= first
+        });
+        self.forget_waiters();
+    }
+
+    /// Gives the lock to the head of the queue, and to all behind it that may hold beside it. Who does not hear of it keeps
+    /// its place, and is passed over.
+    fn serve(&mut self) {
+        let mut passed_over = 0;
+        while let Some(head) = self.state.queue.get(passed_over).copied() {
+            let Some(waiting) = self.state.waiters.get(&head.session).copied() else {
+                self.state.queue.remove(passed_over);
+                continue;
+            };
+            if !self.fits(head.mode) {
+                return;
+            }
+            let mine = self
+                .state
+                .grants
+                .get(&Holder::Session(head.session))
+                .copied();
+            let mut tickets = head.tickets;
+            let mut held = Held {
+                granted: Granted {
+                    mode: head.mode,
+                    tickets,
+                    token: self.now.0.max(self.state.last + 1),
+                },
+                epoch: 0,
+                end: waiting.end,
+            };
+            if let Some(mine) = mine {
+                tickets.from = mine.granted.tickets.from;
+                held.granted.tickets = tickets;
+                held.epoch = mine.epoch;
+                held.end = mine.end.max(waiting.end);
+            }
+            if head.session != self.session && waiting.pushes != Pushes::None {
+                let push = Push::Granted(held.granted);
+                let heard = (self.publish)(head.session, self.lock, push);
+                if heard == 0 && waiting.pushes == Pushes::Counted {
+                    passed_over += 1;
+                    continue;
+                }
+            }
+            self.state.queue.remove(passed_over);
+            self.state.last = held.granted.token + tickets.behind_first();
+            self.state
+                .grants
+                .insert(Holder::Session(head.session), held);
+            self.forget_waiters();
+        }
+    }
+
+    fn fits(&self, mode: Mode) -> bool {
+        let mut holders = self.state.grants.values();
+        holders.all(|held| mode == Mode::Read && held.granted.mode == Mode::Read)
+    }
+
+    /// The full state instead of the word.
+    fn open(&mut self) {
+        if self.state.form == Form::Full {
+            return;
+        }
+        let furthest = self.after(self.state.span);
+        for held in self.state.grants.values_mut() {
+            held.end = held.end.min(furthest);
+        }
+        let ends = self.state.grants.values().map(|held| held.end);
+        let left = ends.map(|end| millis(end.since(self.now))).max();
+        self.state.form = Form::Full;
+        self.state.expires = self.now.0 / 1000 + left.unwrap_or(0) + 2;
+    }
+
+    /// Ends the leases that are over, and cuts those that reach further than any can (the clock was set back).
+    fn repair(&mut self) {
+        let now = self.now;
+        let furthest = self.after(self.state.span);
+        self.state.grants.retain(|_, held| {
+            held.end = held.end.min(furthest);
+            held.end > now
+        });
+        self.state.waiters.retain(|_, waiting| {
+            waiting.end = waiting.end.min(furthest);
+            waiting.end > now
+        });
+        let waiters = &self.state.waiters;
+        self.state
+            .queue
+            .retain(|range| waiters.contains_key(&range.session));
+    }
+
+    /// The waiter lease of this session, if it has a place in the queue.
+    fn stay_alive(&mut self) {
+        let mut queue = self.state.queue.iter();
+        if queue.any(|range| range.session == self.session) {
+            let lease = millis(WAITER_LEASE);
+            let waiting = Waiting {
+                end: self.after(lease),
+                pushes: self.pushes,
+            };
+            self.state.waiters.insert(self.session, waiting);
+            self.state.span = self.state.span.max(lease);
+            self.keep(lease);
+        }
+    }
+
+    /// Sessions without a place in the queue have no waiter lease.
+    fn forget_waiters(&mut self) {
+        let queue = &self.state.queue;
+        self.state
+            .waiters
+            .retain(|session, _| queue.iter().any(|range| range.session == *session));
+    }
+
+    fn settle(&mut self) {
+        if self.state.grants.is_empty() && self.state.queue.is_empty() {
+            self.close();
+        } else {
+            self.keep(0);
+        }
+    }
+
+    /// Nobody has the lock and nobody waits.
+    fn close(&mut self) {
+        let last = self.state.last;
+        let ahead = last.saturating_sub(self.now.0).div_ceil(1000);
+        self.state = State {
+            last,
+            expires: self.now.0 / 1000 + ahead + 2,
+            ..State::NONE
+        };
+    }
+
+    /// Keeps the state for at least this long, and for as long as the clock could show less than the last token.
+    fn keep(&mut self, ms: u64) {
+        let ahead = self.state.last.saturating_sub(self.now.0).div_ceil(1000);
+        let expires = self.now.0 / 1000 + ms.max(ahead) + 2;
+        self.state.expires = self.state.expires.max(expires);
+    }
+
+    fn put(&mut self, granted: Granted, epoch: u64, end: ServerTime) {
+        let held = Held {
+            granted,
+            epoch,
+            end,
+        };
+        let holder = Holder::Session(self.session);
+        self.state.grants.insert(holder, held);
+    }
+
+    fn mine(&self) -> Option<Held> {
+        let holder = Holder::Session(self.session);
+        self.state.grants.get(&holder).copied()
+    }
+
+    fn after(&self, ms: u64) -> ServerTime {
+        self.now + Duration::from_millis(ms)
+    }
+
+    fn view(&self, is_late: bool) -> View {
+        let mut view = View {
+            now: Some(self.now),
+            is_late,
+            found: self.found,
+            grant: None,
+            queued: Vec::new(),
+            place: 0,
+            others_left: Duration::ZERO,
+            more: false,
+        };
+        if is_late {
+            return view;
+        }
+        let furthest = self.after(self.state.span);
+        for (holder, held) in &self.state.grants {
+            let left = held.end.min(furthest).since(self.now);
+            let left = Duration::from_millis(millis(left));
+            if left.is_zero() {
+                continue;
+            }
+            if *holder == Holder::Session(self.session) {
+                view.grant = Some(GrantView {
+                    granted: held.granted,
+                    left,
+                    epoch: held.epoch,
+                });
+            } else {
+                view.others_left = view.others_left.max(left);
+            }
+        }
+        for (place, range) in self.state.queue.iter().enumerate() {
+            if range.session == self.session {
+                if view.queued.is_empty() {
+                    view.place = u64::try_from(place).unwrap_or(u64::MAX);
+                }
+                view.queued.push((range.mode, range.tickets));
+            }
+        }
+        view
+    }
+}
+
+/// Whether these tickets are the first ones of a grant, or all of them.
+fn starts(tickets: Tickets, grant: Tickets) -> bool {
+    tickets.from <= grant.from && tickets.to >= grant.from
+}
+
+/// What is left of a grant when the tickets below `first` are done.
+fn without(granted: Granted, first: Ticket) -> Granted {
+    Granted {
+        token: granted.origin() + first.0,
+        tickets: Tickets {
+            from: first,
+            to: granted.tickets.to,
+        },
+        ..granted
+    }
+}

@@ -1,0 +1,3 @@
+//! The protocol, twice: as scripts in Redis, and in memory.
+
+pub(crate) mod memory;

@@ -1,0 +1,160 @@
+-- Tickets of a session want the lock: they get it, make the session's grant grow, or join the queue. The only
+-- script that
+-- brings new tickets to the store. A ticket at or below the session's highest one changes nothing. Nothing is done
+-- after the
+-- not-after, so that a command that was given up cannot be executed much later.
+--
+-- KEYS     see state.lua
+-- ARGV 1   session, hexadecimal        2   its pushes, see state.lua
+--      3   not-after: the server's clock, µs, or '0' for none known: always too late
+--      4   all tickets of the session below this one are done
+--      5   the lease of a grant that is made now, ms      6   waiter lease, ms
+--      and the wants, in the order of their tickets: a range as in state.lua, with '?' behind it if it never queues
+-- Returns  the clock alone: all was granted with that token; '<clock> late'; else see `view` in state.lua
+
+local ME, PUSHES, TTL, LEASE = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+local time = redis.call('TIME')
+local clock = time[1] .. string.sub('00000' .. time[2], -6)
+-- Clocks have sixteen digits until the year 2286.
+if #ARGV[3] < 16 or clock > ARGV[3] then return clock .. ' late' end
+
+-- A free lock, which is what most are: as few calls and as little text as can be.
+local alone_wanted = #ARGV == 7
+if alone_wanted then
+  local want = ARGV[7]
+  if string.sub(want, -1) == '?' then want = string.sub(want, 1, -2) end
+  local text = ME .. ' ' .. want .. '@' .. clock .. '~0 ' .. ARGV[5] .. ' ' .. PUSHES
+  local taken = redis.pcall('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
+  if taken and taken.ok then return clock end
+  -- A full memory refuses it even where it would set nothing: that must not stop who holds or waits already. Any
+  -- other
+  -- refusal is raised.
+  if taken and not string.find(taken.err, 'OOM', 1, true) then
+    redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
+  end
+  local word = redis.call('GET', KEYS[1])
+  -- Free since less than a millisecond.
+  if word and #word == 21 and string.sub(word, 1, 5) == 'free ' and string.sub(word, 6) < clock then
+    redis.call('SET', KEYS[1], text, 'PX', ARGV[5])
+    return clock
+  end
+end
+
+local now = tonumber(clock)
+local word = redis.call('GET', KEYS[1])
+
+--@state
+
+local function want_of(text)
+  local mode, from, to, try = string.match(text, '^([rw])(%d+)%-(%d+)(%??)$')
+  return { mode = mode, from = tonumber(from), to = tonumber(to), is_try = try == '?' }
+end
+
+-- The lease of a grant that grows. Readers that come to readers hold at once, and have a whole lease; a writer has
+-- its turn
+-- later, and must be there until then.
+local function joined(want)
+  return want.mode == 'r' and TTL or LEASE
+end
+
+local DONE_BELOW = tonumber(ARGV[4])
+
+-- One session alone: what the word is enough for. True: done.
+local function acquire_alone()
+  local want = want_of(ARGV[7])
+  local left = owner == ME and alone_left() or 0
+  if left <= 0 then return false end
+  if DONE_BELOW > alone.to then
+    if last >= now then return false end
+    alone = { mode = want.mode, from = want.from, to = want.to, token = now, epoch = 0 }
+    if now + want.to - want.from > now + TTL * 1000 then return false end
+    span, owner_pushes = TTL, PUSHES
+    put_alone(alone, TTL)
+    return true
+  end
+  if want.to <= alone.to then return true end
+  if want.mode ~= alone.mode or (want.is_try and want.mode == 'w') then return want.is_try end
+  local grown = { mode = want.mode, from = math.max(alone.from, DONE_BELOW), to = want.to, epoch = alone.epoch }
+  grown.token = math.max(last + 1, now)
+  local lease = math.max(left, joined(want))
+  if grown.token + grown.to - grown.from > now + lease * 1000 then return false end
+  -- First a write that a full memory does not refuse.
+  redis.call('PEXPIRE', KEYS[1], lease)
+  alone, span = grown, math.max(span, joined(want))
+  put_alone(alone, lease)
+  return true
+end
+
+if alone_wanted and owner and acquire_alone() then return view() end
+
+-- Those who hold or wait already must not be stopped by a full memory; a newcomer's first write may be refused,
+-- before any
+-- trace of it is there.
+if owner == ME and alone_left() > 0 then redis.call('PEXPIRE', KEYS[1], alone_left()) end
+open()
+repair()
+local me = record_of(ME)
+me.pushes = PUSHES
+done_below(me, DONE_BELOW)
+stay_alive(me)
+serve()
+me = record_of(ME)
+me.pushes = PUSHES
+
+local function top()
+  local highest = me.grant and me.grant.to or -1
+  local tail = me.queued[#me.queued]
+  return math.max(highest, tail and tail.to or -1)
+end
+
+local function grow(want)
+  local lease = joined(want)
+  local lease_end = math.max(tonumber(redis.call('ZSCORE', GRANTS, ME) or 0), now + lease * 1000)
+  me.grant.to, me.grant.token = want.to, math.max(last + 1, now)
+  put(ME, me, lease_end)
+  widen(lease)
+  keep(lease)
+end
+
+local function take(want)
+  me.grant = { mode = want.mode, from = want.from, to = want.to, token = math.max(last + 1, now), epoch = 0 }
+  put(ME, me, now + TTL * 1000)
+  widen(TTL)
+  keep(TTL)
+end
+
+local function join(want)
+  local newest = redis.call('ZREVRANGE', QUEUE, 0, 0, 'WITHSCORES')
+  local tail = me.queued[#me.queued]
+  if tail and tail.mode == want.mode and newest[1] == ME .. ' ' .. number(tail.from) then
+    tail.to = want.to
+  else
+    redis.call('ZADD', QUEUE, (tonumber(newest[2]) or 0) + 1, ME .. ' ' .. number(want.from))
+    me.queued[#me.queued + 1] = { mode = want.mode, from = want.from, to = want.to }
+    made[3] = made[3] or queued == 0
+    queued = queued + 1
+  end
+  save(ME, me)
+end
+
+local joins = false
+for i = 7, #ARGV do
+  local want = want_of(ARGV[i])
+  want.from = math.max(want.from, top() + 1)
+  if want.from <= want.to then
+    local is_try_to_write = want.is_try and want.mode == 'w'
+    if me.grant and queued == 0 and me.grant.mode == want.mode and not is_try_to_write then
+      grow(want)
+    elseif not me.grant and queued == 0 and fits(want.mode) then
+      take(want)
+    elseif not want.is_try then
+      join(want)
+      joins = true
+    end
+  end
+end
+stay_alive(me)
+-- Those in front may be deaf.
+if joins then serve() end
+settle()
+return view()

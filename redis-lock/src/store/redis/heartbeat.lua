@@ -1,0 +1,47 @@
+-- A session is alive: its places in the queue, and a grant that it has not renewed yet, last for one waiter lease.
+-- Creates
+-- nothing.
+--
+-- KEYS     see state.lua
+-- ARGV 1   session      2   its pushes, see state.lua
+--      3   all tickets of the session below this one are done      4   waiter lease, ms
+-- Returns  see `view` in state.lua
+
+local ME, DONE_BELOW, LEASE = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local word = redis.call('GET', KEYS[1])
+
+--@state
+
+if not full then
+  if owner ~= ME then return view() end
+  local left = alone_left()
+  if left <= 0 then return view() end
+  if alone.to < DONE_BELOW then
+    close()
+    alone = nil
+    return view()
+  end
+  if left >= LEASE or LEASE <= span then
+    if left < LEASE then redis.call('PEXPIRE', KEYS[1], LEASE) end
+    return view()
+  end
+  -- Before the full state: a write that a full memory does not refuse.
+  redis.call('PEXPIRE', KEYS[1], left)
+end
+open()
+repair()
+local me = record_of(ME)
+me.pushes = ARGV[2]
+done_below(me, DONE_BELOW)
+stay_alive(me)
+local lease_end = me.grant and tonumber(redis.call('ZSCORE', GRANTS, ME) or 0)
+if lease_end and lease_end < now + LEASE * 1000 then
+  keep(LEASE)
+  redis.call('ZADD', GRANTS, now + LEASE * 1000, ME)
+  widen(LEASE)
+end
+serve()
+settle()
+return view()

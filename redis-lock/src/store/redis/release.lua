@@ -1,0 +1,96 @@
+-- Tickets of a session are done: ends the grant, or withdraws a range, and gives the lock to who is next. Of a
+-- grant or range
+-- that has grown beyond the tickets the rest stays. A second call finds nothing and changes nothing.
+--
+-- KEYS     see state.lua
+-- ARGV 1   session      2   its pushes, see state.lua
+--      3   first ticket      4   last ticket
+--      5   others are kept out for this long, ms, although nobody holds (`min_hold`)      6   waiter lease, ms
+--      7   what the word is if nothing has changed it      8   what the word is to be then, 'free <token>'
+--      9   and until when: the token, in ms
+-- Returns  1: the word was what was given; else see `view` in state.lua
+
+local word = redis.call('GET', KEYS[1])
+if word and word == ARGV[7] then
+  -- Mostly that time is past, and this is as good as a DEL, without asking for the time. As long as it is not, be
+  -- it that the
+  -- clock was set back, it keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
+  local free = redis.pcall('SET', KEYS[1], ARGV[8], 'PXAT', ARGV[9])
+  if not free.err then return 1 end
+end
+local ME, FROM, TO, KEEP_OUT, LEASE =
+  ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+
+--@state
+
+-- Whether the tickets are the first ones of a grant, or all of them.
+local function starts(grant)
+  return FROM <= grant.from and TO >= grant.from
+end
+
+if not full then
+  local left = owner == ME and alone_left() or 0
+  if left <= 0 then return view() end
+  if KEEP_OUT == 0 then
+    found = starts(alone)
+    if found and TO >= alone.to then
+      close()
+      alone = nil
+    elseif found then
+      redis.call('PEXPIRE', KEYS[1], left)
+      without(alone, TO + 1)
+      put_alone(alone, left)
+    end
+    return view()
+  end
+  -- Before the full state: a write that a full memory does not refuse.
+  redis.call('PEXPIRE', KEYS[1], left)
+end
+open()
+repair()
+local me = record_of(ME)
+me.pushes = ARGV[2]
+local grant = me.grant
+if grant and starts(grant) then
+  found = true
+  if TO >= grant.to then
+    end_grant(ME, me)
+    if KEEP_OUT > 0 then
+      keep(KEEP_OUT)
+      local over = '!' .. ME
+      local lease_end = math.max(now + KEEP_OUT * 1000, tonumber(redis.call('ZSCORE', GRANTS, over) or 0))
+      holders = holders + redis.call('ZADD', GRANTS, lease_end, over)
+      made[2] = true
+      widen(KEEP_OUT)
+      keep(KEEP_OUT)
+    end
+  else
+    without(grant, TO + 1)
+  end
+end
+for i = #me.queued, 1, -1 do
+  local range = me.queued[i]
+  if range.from >= FROM and range.to <= TO then
+    leave_queue(ME, range)
+    table.remove(me.queued, i)
+    found = true
+  elseif range.from >= FROM and range.from <= TO then
+    cut(ME, range, TO + 1)
+  end
+end
+save(ME, me)
+serve()
+-- Nobody will give back what keeps the head of the queue out: it has to know when that ends.
+local head = queued > 0 and redis.call('ZRANGE', QUEUE, 0, 0)[1]
+if head and redis.call('ZCOUNT', GRANTS, '-inf', '+inf') > 0 then
+  local session = string.match(head, '^%x+')
+  local holds = false
+  for _, holder in ipairs(redis.call('ZREVRANGE', GRANTS, 0, BATCH)) do
+    holds = holds or string.sub(holder, 1, 1) ~= '!'
+  end
+  if not holds and session ~= ME and record_of(session).pushes ~= '-' then publish(session, 'sooner') end
+end
+settle()
+return view()

@@ -1,0 +1,58 @@
+-- Sets the lease of the session's grant, if that has the given ticket. Of two renewals that arrive out of order
+-- the one with
+-- the higher epoch counts; within one epoch a renewal never shortens the lease. Creates nothing.
+--
+-- KEYS     see state.lua
+-- ARGV 1   session      2   its pushes, see state.lua
+--      3   ticket       4   ttl, ms      5   epoch      6   waiter lease, ms
+-- Returns  see `view` in state.lua
+
+local ME, TICKET, TTL, EPOCH, LEASE =
+  ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local word = redis.call('GET', KEYS[1])
+
+--@state
+
+-- A lease that the word has. True: done.
+local function renew_alone()
+  local left = alone_left()
+  if left <= 0 or TICKET < alone.from or TICKET > alone.to or EPOCH < alone.epoch then return true end
+  local lease = EPOCH == alone.epoch and math.max(TTL, left) or TTL
+  if last > now + lease * 1000 then return false end
+  redis.call('PEXPIRE', KEYS[1], lease)
+  if EPOCH > alone.epoch or TTL > span then
+    alone.epoch, span = EPOCH, math.max(span, TTL)
+    put_alone(alone, lease)
+  end
+  return true
+end
+
+if not full then
+  if owner ~= ME or renew_alone() then return view() end
+  -- Before the full state: a write that a full memory does not refuse.
+  redis.call('PEXPIRE', KEYS[1], alone_left())
+end
+open()
+repair()
+local me = record_of(ME)
+me.pushes = ARGV[2]
+stay_alive(me)
+serve()
+me = record_of(ME)
+local grant = me.grant
+if grant and TICKET >= grant.from and TICKET <= grant.to and EPOCH >= grant.epoch then
+  keep(TTL)
+  local lease_end = now + TTL * 1000
+  if EPOCH > grant.epoch then
+    grant.epoch = EPOCH
+    save(ME, me)
+  else
+    lease_end = math.max(lease_end, tonumber(redis.call('ZSCORE', GRANTS, ME) or 0))
+  end
+  redis.call('ZADD', GRANTS, lease_end, ME)
+  widen(TTL)
+end
+settle()
+return view()

@@ -1,0 +1,191 @@
+//! Commands and views as the scripts write and read them.
+
+use std::time::Duration;
+
+use crate::{
+    core::{
+        io::{Command, GrantView, Granted, Push, View},
+        lock::WAITER_LEASE,
+    },
+    mode::Mode,
+    values::{
+        session::{Pushes, SessionId},
+        ticket::{Ticket, Tickets},
+        time::{ServerTime, millis},
+    },
+};
+
+/// What a script replies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Number(i64),
+    Text(String),
+}
+
+/// The arguments of the script for a command.
+pub(crate) fn arguments(session: SessionId, pushes: Pushes, command: &Command) -> Vec<String> {
+    let pushes = match pushes {
+        Pushes::None => "-",
+        Pushes::Counted => "p",
+        Pushes::Uncounted => "c",
+    };
+    let mut arguments = vec![session.to_string(), pushes.to_owned()];
+    let mut add = |text: String| arguments.push(text);
+    let lease = millis(WAITER_LEASE).to_string();
+    match command {
+        Command::Acquire {
+            wants,
+            done_below,
+            ttl,
+            not_after,
+        } => {
+            add(not_after.map_or_else(|| "0".to_owned(), |at| at.0.to_string()));
+            add(done_below.0.to_string());
+            add(millis(*ttl).to_string());
+            add(lease);
+            for want in wants {
+                add(want.to_string());
+            }
+        }
+        Command::Heartbeat { done_below } => {
+            add(done_below.0.to_string());
+            add(lease);
+        }
+        Command::Renew { ticket, ttl, epoch } => {
+            add(ticket.0.to_string());
+            add(millis(*ttl).to_string());
+            add(epoch.to_string());
+            add(lease);
+        }
+        Command::Release {
+            tickets,
+            keep_out,
+            untouched,
+        } => {
+            add(tickets.from.0.to_string());
+            add(tickets.to.0.to_string());
+            add(millis(*keep_out).to_string());
+            add(lease);
+            if let Some(untouched) = untouched {
+                let granted = untouched.granted;
+                let last = granted.token + granted.tickets.behind_first();
+                add(format!(
+                    "{session} {granted}~0 {} {pushes}",
+                    millis(untouched.ttl)
+                ));
+                add(format!("free {last}"));
+                add((last / 1000).to_string());
+            }
+        }
+    }
+    arguments
+}
+
+/// The view in a reply to a command. `None`: the reply is not one of ours.
+pub(crate) fn view(command: &Command, reply: &Reply) -> Option<View> {
+    match (command, reply) {
+        (Command::Release { .. }, Reply::Number(1)) => Some(View {
+            found: true,
+            ..empty(None)
+        }),
+        (_, Reply::Text(text)) => read(command, text),
+        _ => None,
+    }
+}
+
+fn empty(now: Option<ServerTime>) -> View {
+    View {
+        now,
+        is_late: false,
+        found: false,
+        grant: None,
+        queued: Vec::new(),
+        place: 0,
+        others_left: Duration::ZERO,
+        more: false,
+    }
+}
+
+fn read(command: &Command, text: &str) -> Option<View> {
+    let mut words = text.split(' ');
+    let token = words.next()?.parse().ok()?;
+    let mut view = empty(Some(ServerTime(token)));
+    let Some(place) = words.next() else {
+        // All was granted, with the clock for a token.
+        let Command::Acquire { wants, ttl, .. } = command else {
+            return None;
+        };
+        let [want] = wants[..] else {
+            return None;
+        };
+        view.grant = Some(GrantView {
+            granted: Granted {
+                mode: want.mode,
+                tickets: want.tickets,
+                token,
+            },
+            left: Duration::from_millis(millis(*ttl)),
+            epoch: 0,
+        });
+        return Some(view);
+    };
+    if place == "late" {
+        view.is_late = true;
+        return Some(view);
+    }
+    view.place = place.parse().ok()?;
+    view.others_left = Duration::from_millis(words.next()?.parse().ok()?);
+    let flags = words.next()?;
+    view.found = flags.contains('f');
+    view.more = flags.contains('m');
+    for word in words {
+        match word.split_once('@') {
+            None => view.queued.push(range(word)?),
+            Some((tickets, rest)) => {
+                let (mode, tickets) = range(tickets)?;
+                let (token, rest) = rest.split_once('~')?;
+                let (epoch, left) = rest.split_once('+')?;
+                view.grant = Some(GrantView {
+                    granted: Granted {
+                        mode,
+                        tickets,
+                        token: token.parse().ok()?,
+                    },
+                    left: Duration::from_millis(left.parse().ok()?),
+                    epoch: epoch.parse().ok()?,
+                });
+            }
+        }
+    }
+    Some(view)
+}
+
+fn range(text: &str) -> Option<(Mode, Tickets)> {
+    let mode = match text.get(..1)? {
+        "r" => Mode::Read,
+        "w" => Mode::Write,
+        _ => return None,
+    };
+    let (from, to) = text.get(1..)?.split_once('-')?;
+    let (from, to) = (Ticket(from.parse().ok()?), Ticket(to.parse().ok()?));
+    (from <= to).then_some((mode, Tickets { from, to }))
+}
+
+/// Reads a message on a session's channel: the lock's word in Redis, and what the push says. `None`: it is not one of ours.
+pub(crate) fn push(message: &str) -> Option<(&str, Push)> {
+    let (lock, text) = message.rsplit_once(' ')?;
+    if text == "sooner" {
+        return Some((lock, Push::Sooner));
+    }
+    let (tickets, rest) = text.split_once('@')?;
+    let (token, _) = rest.split_once('~')?;
+    let (mode, tickets) = range(tickets)?;
+    let token = token.parse().ok()?;
+    // Redis makes tokens as doubles, so all of them are below this.
+    let granted = Granted {
+        mode,
+        tickets,
+        token,
+    };
+    (token < 1 << 53).then_some((lock, Push::Granted(granted)))
+}

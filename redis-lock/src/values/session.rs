@@ -1,0 +1,38 @@
+//! The name of a session: what holds locks and waits for locks, as Redis sees it.
+
+use std::fmt;
+
+/// Random, so that no two processes can be confused. A session's channel of pushes has the session's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(pub(crate) u128);
+
+impl SessionId {
+    /// Back from the text that [`Display`](fmt::Display) makes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(SessionId)
+    }
+}
+
+/// In hexadecimal, always 32 digits.
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How a session hears of its grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Pushes {
+    /// Not at all: the session asks again and again.
+    None,
+    /// By push, and `PUBLISH` counts who has heard: a session that nobody heard for has lost its connection.
+    Counted,
+    /// By push, but `PUBLISH` does not say who has heard: in a Redis Cluster another node may have the subscriber.
+    Uncounted,
+}
