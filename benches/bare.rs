@@ -23,6 +23,12 @@ pub(crate) struct Bare {
 /// A command, as the texts around each occurrence of the key in its arguments.
 struct Template(Vec<Vec<String>>);
 
+/// In place of the token that was heard, and of its milliseconds.
+const TOKEN: &str = "<token>";
+const MILLIS: &str = "<millis>";
+/// Later than any clock: what was heard goes out of date.
+const ANY_TIME: &str = "9999999999999999";
+
 impl Bare {
     /// What the library sends for a write lock that is free.
     pub(crate) async fn same_scripts(connection: ConnectionManager) -> Self {
@@ -32,15 +38,28 @@ impl Bare {
         };
         let locker = Locker::new(ear.clone());
         // The first time, the server does not know the scripts.
+        let mut token = 0;
         for _ in 0..2 {
             ear.heard.lock().expect("nobody panics with it").clear();
             let guard = locker.write(PLACEHOLDER).await.expect("the lock is free");
+            token = guard.token();
             guard.unlock().await.expect("the lock is held");
         }
         let heard = std::mem::take(&mut *ear.heard.lock().expect("nobody panics with it"));
         let pair = heard.try_into().unwrap_or_else(|heard: Vec<_>| {
             panic!("a free lock takes {} commands, not two", heard.len())
         });
+        let [mut acquire, mut release]: [Template; 2] = pair;
+        let (token, millis) = (token.to_string(), (token / 1000).to_string());
+        for part in acquire.0.iter_mut().flatten() {
+            if part.len() == ANY_TIME.len() && part.parse::<u64>().is_ok() {
+                ANY_TIME.clone_into(part);
+            }
+        }
+        for part in release.0.iter_mut().flatten() {
+            *part = part.replace(&token, TOKEN).replace(&millis, MILLIS);
+        }
+        let pair = [acquire, release];
         Bare {
             connection,
             pair: Arc::new(pair),
@@ -62,22 +81,21 @@ impl Bare {
         bare
     }
 
-    pub(crate) async fn acquire(&self, key: &str) {
-        self.send(0, key).await;
+    /// Returns the token.
+    pub(crate) async fn acquire(&self, key: &str) -> u64 {
+        let reply = self.send(0, key, 0).await;
+        redis::from_redis_value(reply).unwrap_or_default()
     }
 
-    pub(crate) async fn release(&self, key: &str) {
-        self.send(1, key).await;
+    pub(crate) async fn release(&self, key: &str, token: u64) {
+        std::hint::black_box(self.send(1, key, token).await);
     }
 
-    async fn send(&self, which: usize, key: &str) {
-        let command = self.pair[which].with(key);
+    async fn send(&self, which: usize, key: &str, token: u64) -> Value {
+        let command = self.pair[which].with(key, token);
         let mut connection = self.connection.clone();
-        let reply: Value = command
-            .query_async(&mut connection)
-            .await
-            .expect("the script runs");
-        std::hint::black_box(reply);
+        let reply = command.query_async(&mut connection).await;
+        reply.expect("the script runs")
     }
 }
 
@@ -93,10 +111,14 @@ impl Template {
         Template(arguments.collect())
     }
 
-    fn with(&self, key: &str) -> Cmd {
+    fn with(&self, key: &str, token: u64) -> Cmd {
         let mut command = Cmd::new();
         for parts in &self.0 {
             match &parts[..] {
+                [whole] if whole.contains('<') => {
+                    let text = whole.replace(TOKEN, &token.to_string());
+                    command.arg(text.replace(MILLIS, &(token / 1000).to_string()))
+                }
                 [whole] => command.arg(whole),
                 parts => command.arg(parts.join(key)),
             };

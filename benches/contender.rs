@@ -190,8 +190,8 @@ impl Client {
                 Err(error) => panic!("{error}"),
             },
             Client::Bare(bare) => {
-                bare.acquire(key).await;
-                Some(Held::Bare(bare.clone(), key.to_owned()))
+                let token = bare.acquire(key).await;
+                Some(Held::Bare(bare.clone(), key.to_owned(), token))
             }
             Client::Baton(baton) => {
                 baton.acquire(key).await;
@@ -230,7 +230,7 @@ impl Client {
 )]
 pub(crate) enum Held {
     Ours(Guard),
-    Bare(Bare, String),
+    Bare(Bare, String, u64),
     Baton(Baton, String),
     /// Its type has no name, hence the box.
     RdsLock(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -250,7 +250,7 @@ impl Held {
     pub(crate) async fn release(self) {
         match self {
             Held::Ours(guard) => guard.unlock().await.expect("the lock is held"),
-            Held::Bare(bare, key) => bare.release(&key).await,
+            Held::Bare(bare, key, token) => bare.release(&key, token).await,
             Held::Baton(baton, key) => baton.release(&key).await,
             Held::RdsLock(unlock) => unlock.await,
             Held::AsyncRedisLock(lock) => lock.release().await.expect("the lock is held"),

@@ -99,16 +99,31 @@ async fn play(url: &str, namespace: &str) -> anyhow::Result<()> {
         .get_multiplexed_async_connection()
         .await?;
     let names = format!("{namespace}:*");
-    let mut count = async |kind: &str| -> anyhow::Result<u64> {
+    // A lock's word names the tickets that have it, as in `w1-2`: one task holds the lock, another one is next.
+    let is_waited_for = |word: &String| {
+        let tickets = word.split(['w', '@']).nth(1).unwrap_or_default();
+        let ends = tickets.split_once('-');
+        ends.is_some_and(|(from, to)| from != to)
+    };
+    let mut words = async || -> anyhow::Result<Vec<String>> {
         let keys: Vec<String> = redis::cmd("KEYS")
             .arg(&names)
             .query_async(&mut redis)
             .await?;
-        let of_kind = keys.iter().filter(|key| key.contains(kind));
-        Ok(of_kind.count().try_into()?)
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let words = redis::cmd("MGET").arg(keys).query_async(&mut redis).await;
+        let words: Vec<Option<String>> = words?;
+        Ok(words.into_iter().flatten().collect())
     };
-    // A lock that is held and waited for has a queue.
-    while count(":#q").await? < ORDERS {
+    while words()
+        .await?
+        .iter()
+        .filter(|word| is_waited_for(word))
+        .count()
+        < ORDERS.try_into()?
+    {
         sleep(Duration::from_millis(20)).await;
     }
 
@@ -125,7 +140,7 @@ async fn play(url: &str, namespace: &str) -> anyhow::Result<()> {
     let took = started.elapsed();
     ensure!(status.success(), "{status}");
     let said = lines.next_line().await?.unwrap_or_default();
-    let left = count(":#h").await? + count(":#q").await?;
+    let left = words().await?.len();
     println!("ended after {took:?}: {said}; {left} locks are left in Redis");
     ensure!(left == 0);
     ensure!(took < GRACE + Duration::from_secs(10));

@@ -10,7 +10,7 @@ use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::{LONG, SOON, chance, locker, nothing_is_left, poll_times, waiters};
+use crate::stage::{LONG, SOON, chance, locker, nothing_is_left, poll_times, queued};
 
 /// Each reply is this late, so that there is an await at which to drop.
 const DELAY: Duration = Duration::from_millis(15);
@@ -59,12 +59,13 @@ async fn a_free_lock_asked_for_and_given_up() {
 async fn a_place_in_line_given_up() {
     let (server, _proxy, locker) = scene().await;
     let holder = locker.write("x").await.unwrap();
-    for polls in 0..16 {
+    // It is polled when it asks, and then no more until its turn.
+    for polls in 0..2 {
         for mode in [Mode::Read, Mode::Write] {
             let waiting = locker.clone().mode(mode).lock("x");
             assert!(poll_times(polls, waiting).await.is_none());
             eventually(SOON, "nobody stands in line", async || {
-                waiters(&server).await == 0
+                queued(&server).await == 0
             })
             .await;
         }
@@ -175,12 +176,12 @@ async fn a_command_that_arrives_after_its_caller_has_left() {
     let acquisition = tokio::spawn(locker.write("x"));
     eventually(SOON, "it is under way", async || proxy.traps_left() == 0).await;
     acquisition.abort();
-    // Two commands for certain: the late one, and one that takes it back.
+    // Two commands for certain: one that looks whether the late one was executed, and the late one.
     eventually(SOON, "it has arrived", async || {
-        proxy.forwarded().len() > before + 1 && !server.keys().await.is_empty()
+        proxy.forwarded().len() > before + 1
     })
     .await;
-    nothing_is_left(&server).await;
+    nothing_comes_up(&server).await;
 }
 
 /// Longer than a command is waited for, so that it is sent again, over a new connection.
@@ -199,11 +200,36 @@ async fn a_command_that_arrives_after_the_lock_was_given_back() {
             guard.unlock().await.expect("still held");
         }
         nothing_is_left(&server).await;
+        let before = proxy.forwarded().len();
         eventually(SOON, "the first command arrives", async || {
-            !server.keys().await.is_empty()
+            proxy.forwarded().len() > before
         })
         .await;
-        nothing_is_left(&server).await;
+        nothing_comes_up(&server).await;
+    }
+}
+
+/// Late, but not too late for itself: what it takes is given back as soon as it cannot be executed any more.
+#[tokio::test]
+async fn a_command_that_arrives_a_little_late_is_taken_back() {
+    let (server, proxy, locker) = scene().await;
+    proxy.delay_replies(Duration::ZERO);
+    proxy.delay_next_request("EVAL", Duration::from_millis(1120));
+    let acquisition = tokio::spawn(locker.write("x"));
+    eventually(SOON, "it is under way", async || proxy.traps_left() == 0).await;
+    acquisition.abort();
+    eventually(SOON, "it is executed", async || {
+        !server.keys().await.is_empty()
+    })
+    .await;
+    nothing_is_left(&server).await;
+}
+
+/// A command that is too late for itself has arrived.
+async fn nothing_comes_up(server: &Server) {
+    for _ in 0..20 {
+        assert_eq!(server.keys().await, [""; 0]);
+        sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -225,11 +251,12 @@ async fn a_command_that_arrives_after_its_caller_was_told_of_others() {
     assert!(error.is_contended(), "{error}");
     holder.unlock().await.unwrap();
     nothing_is_left(&server).await;
+    let before = proxy.forwarded().len();
     eventually(SOON, "the first command arrives", async || {
-        !server.keys().await.is_empty()
+        proxy.forwarded().len() > before
     })
     .await;
-    nothing_is_left(&server).await;
+    nothing_comes_up(&server).await;
 }
 
 /// A thousand acquisitions, dropped at a moment that chance decides: while they ask, stand in line, have just been

@@ -82,7 +82,7 @@ async fn in_line(cluster: &Cluster, count: usize) {
         for node in cluster.nodes() {
             waiting += crate::stage::waiters(node).await;
         }
-        waiting == count
+        waiting >= count
     })
     .await;
 }

@@ -132,14 +132,9 @@ async fn wait_for(server: &Server, key: &str, place: usize) -> JoinHandle<Guard>
 }
 
 /// Waits until there are so many in line.
-async fn in_line(server: &Server, key: &str, count: usize) {
-    let queue = format!("lock:#q:{{{key}}}");
-    let mut connection = server.connection().await;
+async fn in_line(server: &Server, _: &str, count: usize) {
     eventually(SOON, "they are in line", async || {
-        let mut command = redis::cmd("ZCARD");
-        command.arg(&queue);
-        let waiting: usize = command.query_async(&mut connection).await.unwrap();
-        waiting == count
+        crate::stage::waiters(server).await >= count
     })
     .await;
 }

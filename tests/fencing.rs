@@ -103,6 +103,8 @@ async fn overlapping(server: &Server, locker: &Locker) -> (redis_lock::Guard, re
     let locker = locker.clone().ttl(LONG);
     let paused = locker.write("order:42").await.unwrap();
     server.flush().await;
-    let successor = locker.write("order:42").await.unwrap();
+    // Of another process: its own would be told at once.
+    let other = crate::stage::locker(&server.url()).await;
+    let successor = other.write("order:42").await.unwrap();
     (paused, successor)
 }

@@ -25,6 +25,7 @@ async fn foreign_values_are_reported_and_left_alone() {
     let server = Server::start().await;
     let mut connection = server.connection().await;
     let locker = Locker::connect(&server.url()).await.unwrap();
+    let other = Locker::connect(&server.url()).await.unwrap();
     for (role, own) in [
         ('g', None),
         ('h', Some("ZADD")),
@@ -37,12 +38,18 @@ async fn foreign_values_are_reported_and_left_alone() {
             let name = format!("lock:#{role}:{{{key}}}");
             write(&mut connection, &name, value).await;
             let before = dump(&mut connection, &name).await;
-            assert_foreign(locker.read(&key).await, &key);
-            assert_foreign(locker.try_read(&key).await, &key);
-            if role == 'g' {
-                // A free lock's writer needs nothing but the gate.
-                assert_foreign(locker.write(&key).await, &key);
-                assert_foreign(locker.try_write(&key).await, &key);
+            // Whoever is alone needs nothing but the word.
+            let alone = if role == 'g' {
+                None
+            } else {
+                Some(locker.read(&key).await.unwrap())
+            };
+            assert_foreign(other.read(&key).await, &key);
+            assert_foreign(other.try_read(&key).await, &key);
+            assert_foreign(other.write(&key).await, &key);
+            assert_foreign(other.try_write(&key).await, &key);
+            if let Some(alone) = alone {
+                alone.unlock().await.unwrap();
             }
             assert_eq!(dump(&mut connection, &name).await, before, "{name}");
         }
@@ -62,8 +69,9 @@ async fn foreign_values_beside_a_lock_that_is_held() {
     write(&mut connection, &name, VALUES[0]).await;
     let before = dump(&mut connection, &name).await;
     let guard = locker.write(&key).await.unwrap();
-    assert_foreign(locker.write(&key).await, &key);
-    assert_foreign(locker.try_read(&key).await, &key);
+    let other = Locker::connect(&server.url()).await.unwrap();
+    assert_foreign(other.write(&key).await, &key);
+    assert_foreign(other.try_read(&key).await, &key);
     tokio::time::sleep(2 * TTL).await;
     guard.unlock().await.unwrap();
     assert_eq!(dump(&mut connection, &name).await, before);
@@ -87,8 +95,11 @@ async fn a_lock_that_is_overwritten_is_lost_at_once() {
         lost.push(overwrite(&mut connection, 'g', writer, value).await);
     }
     // Its own type cannot be told from what was there.
+    let other = Locker::connect(&server.url()).await.unwrap();
+    let mut beside = Vec::new();
     for value in &VALUES[..4] {
         let reader = locker.read(unique_key()).await.unwrap();
+        beside.push(other.read(reader.key()).await.unwrap());
         lost.push(overwrite(&mut connection, 'h', reader, value).await);
     }
     let first = lost.iter().map(|(guard, ..)| guard.valid_for()).min();

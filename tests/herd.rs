@@ -66,7 +66,7 @@ async fn more_than_one_question_can_be_for_keep_their_places() {
     let server = Server::start().await;
     let waiting = locker(&server.url()).await;
     let rival = locker(&server.url()).await;
-    let holder = rival.write("x").await.unwrap();
+    let holder = locker(&server.url()).await.write("x").await.unwrap();
     let mut line = JoinSet::new();
     for _ in 0..LINE {
         line.spawn(waiting.write("x"));

@@ -82,7 +82,8 @@ async fn a_release_whose_reply_is_lost_is_a_success() {
     let proxy = Proxy::start(server.port()).await;
     let locker = warm(&proxy).await.ttl(MINUTE);
     let key = unique_key();
-    let (reader, other) = (locker.read(&key).await, locker.read(&key).await);
+    let other = Locker::connect(&server.url()).await.unwrap().ttl(MINUTE);
+    let (reader, other) = (locker.read(&key).await, other.read(&key).await);
     let writer = locker.write(unique_key()).await.unwrap();
     for guard in [writer, reader.unwrap()] {
         proxy.drop_next_reply("EVAL");

@@ -26,6 +26,7 @@ mod loss;
 mod many;
 mod memory;
 mod messages;
+mod min_hold;
 mod names;
 mod nesting;
 mod outage;

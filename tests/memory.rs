@@ -79,12 +79,13 @@ async fn newcomers_are_told_why_and_welcome_later() {
     let reader = locker.read(&shared).await.unwrap();
     fill(&server).await;
     let keys = server.keys().await;
+    let newcomer = connect(&server).await;
     let newcomers = [
         locker.write(unique_key()).await,
         locker.read(unique_key()).await,
-        locker.write(&held).await,
-        locker.read(&shared).await,
-        locker.write(&shared).await,
+        newcomer.write(&held).await,
+        newcomer.read(&shared).await,
+        newcomer.write(&shared).await,
     ];
     for newcomer in newcomers {
         let error = newcomer.unwrap_err();
@@ -113,16 +114,8 @@ async fn in_line(
     count: usize,
 ) -> JoinHandle<Guard> {
     let waiter = tokio::spawn(async { asking.await.unwrap() });
-    let mut connection = server.connection().await;
     eventually(SOON, "it is in line", async || {
-        let queues = server.keys().await;
-        let Some(queue) = queues.iter().find(|name| name.contains("#q")) else {
-            return false;
-        };
-        let mut command = redis::cmd("ZCARD");
-        command.arg(queue);
-        let waiting: usize = command.query_async(&mut connection).await.unwrap();
-        waiting == count
+        crate::stage::waiters(server).await >= count
     })
     .await;
     waiter

@@ -354,7 +354,7 @@ async fn a_slot_that_is_being_moved_is_not_now() {
     let to: String = ask(to, &["CLUSTER", "MYID"]).await;
     let slot = slot.to_string();
     // Of the names of one lock some are there and some are not.
-    ask::<()>(from, &["SET", "lock:#g:{x}", "F 1", "PX", "60000"]).await;
+    ask::<()>(from, &["SET", "lock:#g:{x}", "free 1", "PX", "60000"]).await;
     ask::<()>(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to]).await;
     let (connection, asks) = (from.connection().await, from.connection().await);
     waits_through("TRYAGAIN", connection, asks, async || {

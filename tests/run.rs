@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::stage::{
-    SOON, all_in_line, calls, chance, enqueue, locker, nothing_is_left, poll_times, soon, waiters,
+    SOON, all_in_line, calls, chance, enqueue, locker, nothing_is_left, poll_times, queued, soon,
 };
 
 /// More than one run can have.
@@ -77,7 +77,7 @@ async fn a_run_lets_nobody_in_who_came_after_it() {
     let fourth = enqueue(&server, here.write("x")).await;
     let mut last = first.token();
     first.unlock().await.unwrap();
-    assert_eq!(waiters(&server).await, 2);
+    assert_eq!(queued(&server).await, 2);
     for next in [second, third, fourth] {
         let guard = soon(next).await.unwrap();
         assert!(guard.token() > last, "out of order");

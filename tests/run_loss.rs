@@ -9,7 +9,7 @@ use redis_lock_tests::{History, Proxy, Server, eventually};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::{LONG, SOON, enqueue, leases, locker, nothing_is_left, soon, waiters};
+use crate::stage::{LONG, SOON, enqueue, leases, locker, nothing_is_left, queued, soon};
 
 const TTL: Duration = Duration::from_secs(1);
 /// How long a claim lasts at the most: that of somebody who has been let in and has not been heard of since.
@@ -31,7 +31,7 @@ async fn run_behind(
     }
     holder.unlock().await.unwrap();
     let first = soon(line.remove(0)).await;
-    assert_eq!(waiters(server).await, 0, "all of them were let in together");
+    assert_eq!(queued(server).await, 0, "all of them were let in together");
     (here, first, line)
 }
 

@@ -1,370 +1,292 @@
-//! The Lua scripts, each alone on a real server: what they answer, and what they leave in Redis.
+//! The Lua scripts, each alone on a real server: what a server may refuse, and what they leave in Redis. What they answer is
+//! compared with the store in memory by `tests/conformance`.
 
-mod clock;
-mod crowds;
-mod leases;
-mod leftovers;
-mod model;
-mod queue;
-mod refusals;
-mod runs;
-mod tokens;
-mod waiting;
-
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisResult, Value};
-use redis_lock_tests::{Server, eventually, unique_key};
+use redis::{RedisError, RedisResult, Value};
+use redis_lock_tests::{Server, eventually};
 
-const ACQUIRE: &str = include_str!("../redis-lock/src/script/acquire.lua");
-const RELEASE: &str = include_str!("../redis-lock/src/script/release.lua");
-const RENEW: &str = include_str!("../redis-lock/src/script/renew.lua");
-const ASK: &str = include_str!("../redis-lock/src/script/wait.lua");
-const BOOK: &str = include_str!("../redis-lock/src/script/book.lua");
+const STATE: &str = include_str!("../redis-lock/src/store/redis/state.lua");
+const ACQUIRE: &str = include_str!("../redis-lock/src/store/redis/acquire.lua");
+const HEARTBEAT: &str = include_str!("../redis-lock/src/store/redis/heartbeat.lua");
+const RENEW: &str = include_str!("../redis-lock/src/store/redis/renew.lua");
+const RELEASE: &str = include_str!("../redis-lock/src/store/redis/release.lua");
 
-/// A lease that does not end while a test runs, in ms.
-const LONG: u64 = 60_000;
-/// A waiter lease that does not either, and that cannot be taken for the other.
-const WAIT: u64 = 40_000;
-/// Waiter lease of a try.
-const TRY: u64 = 0;
-/// What a slow machine may take for a test, in ms.
-const SLACK: u64 = 15_000;
-/// Long enough for anything that happens at all.
 const SOON: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    R,
-    W,
-}
-use Mode::{R, W};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Acquired {
-    Held { token: u64 },
-    Queued { place: u64, left: u64 },
-    Busy { left: u64 },
-}
-
-impl Acquired {
-    #[track_caller]
-    fn token(self) -> u64 {
-        match self {
-            Acquired::Held { token } => token,
-            other => panic!("not held but {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn place(self) -> u64 {
-        match self {
-            Acquired::Queued { place, .. } => place,
-            other => panic!("not queued but {other:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn busy(self) -> u64 {
-        match self {
-            Acquired::Busy { left } => left,
-            other => panic!("not busy but {other:?}"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    Nothing,
-    Hold,
-    Place,
-}
+/// A lease that does not end while a test runs, in ms.
+const LONG: &str = "60000";
+const LEASE: &str = "3000";
+/// Later than any clock.
+const ANY_TIME: &str = "9999999999999999";
+/// Sessions, in hexadecimal.
+const A: &str = "0000000000000000000000000000000a";
+const B: &str = "0000000000000000000000000000000b";
+const C: &str = "0000000000000000000000000000000c";
 
 /// One lock on a server. After each call it looks whether all its keys have a TTL.
-#[derive(Clone)]
 struct Lock {
     con: MultiplexedConnection,
-    /// Gate, holders, queue, waiters, records.
-    names: [String; 5],
-    /// Published to when a waiter is granted, if not empty.
-    channel: String,
+    names: [&'static str; 5],
 }
 
 impl Lock {
     async fn on(server: &Server) -> Self {
-        Self::with(server.connection().await)
-    }
-
-    fn with(con: MultiplexedConnection) -> Self {
-        let key = unique_key();
-        let names = ["g", "h", "q", "w", "r"].map(|role| format!("lock:#{role}:{{{key}}}"));
         Lock {
-            con,
-            names,
-            channel: String::new(),
+            con: server.connection().await,
+            names: [
+                "{x}:word",
+                "{x}:grants",
+                "{x}:queue",
+                "{x}:waiters",
+                "{x}:records",
+            ],
         }
     }
 
-    fn gate(&self) -> &str {
-        &self.names[0]
-    }
-
-    async fn try_acquire(
-        &self,
-        id: &str,
-        mode: Mode,
-        ttl: u64,
-        lease: u64,
-    ) -> RedisResult<Acquired> {
-        let mode = if mode == R { "r" } else { "w" };
-        let (ttl, lease) = (ttl.to_string(), lease.to_string());
-        let value = self
-            .eval(ACQUIRE, &[id, mode, &ttl, &lease, &self.channel])
-            .await?;
-        let reply = <Vec<i64>>::from_redis_value(value)?;
-        let number = |n: i64| u64::try_from(n).expect("not negative");
-        Ok(match reply[..] {
-            [1, token] => Acquired::Held {
-                token: number(token),
-            },
-            [0, place, left] => Acquired::Queued {
-                place: number(place),
-                left: number(left),
-            },
-            [-1, left] => Acquired::Busy { left: number(left) },
-            _ => panic!("{reply:?}"),
-        })
-    }
-
-    async fn acquire(&self, id: &str, mode: Mode, ttl: u64, lease: u64) -> Acquired {
-        self.try_acquire(id, mode, ttl, lease).await.unwrap()
-    }
-
-    /// Takes it for long, and must get it.
-    async fn take(&self, id: &str, mode: Mode) -> u64 {
-        self.acquire(id, mode, LONG, WAIT).await.token()
-    }
-
-    /// Asks for several that wait in one process, and says which place the first has that waits yet, how long the holders'
-    /// leases last, and who holds, with its token.
-    async fn try_ask(
-        &self,
-        lease: u64,
-        waiters: &[(&str, Mode)],
-    ) -> RedisResult<(i64, u64, Vec<(String, u64)>)> {
-        let lease = lease.to_string();
-        let mut args = vec![lease.as_str(), &self.channel];
-        for (id, mode) in waiters {
-            args.extend([*id, if *mode == R { "r" } else { "w" }]);
-        }
-        let reply = <Vec<Value>>::from_redis_value(self.eval(ASK, &args).await?)?;
-        let [place, left, as_of, holders @ ..] = &reply[..] else {
-            panic!("{reply:?}")
-        };
-        let mut granted = Vec::new();
-        for pair in holders.chunks(2) {
-            let id = String::from_redis_value_ref(&pair[0])?;
-            granted.push((id, u64::from_redis_value_ref(&pair[1])?));
-        }
-        let place = i64::from_redis_value_ref(place)?;
-        let as_of = u64::from_redis_value_ref(as_of)?;
-        assert!(granted.iter().all(|(_, token)| *token <= as_of));
-        Ok((place, u64::from_redis_value_ref(left)?, granted))
-    }
-
-    /// The heartbeat of waiters that an earlier reply told of: who is queued or holds, in the same order as `try_ask`,
-    /// and which of them are unknown.
-    async fn beat(&self, ids: &[&str]) -> (i64, Vec<String>) {
-        let lease = WAIT.to_string();
-        let mut args = vec![lease.as_str(), &self.channel];
-        for id in ids {
-            args.extend([*id, "="]);
-        }
-        let reply = self.eval(ASK, &args).await.unwrap();
-        let reply = <Vec<Value>>::from_redis_value(reply).unwrap();
-        let [place, _, _, rest @ ..] = &reply[..] else {
-            panic!("{reply:?}")
-        };
-        let mut unknown = Vec::new();
-        for pair in rest.chunks(2) {
-            if i64::from_redis_value_ref(&pair[1]).unwrap() == -1 {
-                unknown.push(String::from_redis_value_ref(&pair[0]).unwrap());
-            }
-        }
-        unknown.sort_unstable();
-        (i64::from_redis_value_ref(place).unwrap(), unknown)
-    }
-
-    async fn ask_for(&self, waiters: &[(&str, Mode)]) -> (i64, u64, Vec<(String, u64)>) {
-        self.try_ask(WAIT, waiters).await.unwrap()
-    }
-
-    /// Must get a place in the queue, and says which.
-    async fn wait(&self, id: &str, mode: Mode) -> u64 {
-        self.acquire(id, mode, LONG, WAIT).await.place()
-    }
-
-    async fn try_release(&self, id: &str) -> RedisResult<(Found, Vec<String>)> {
-        released(self.eval(RELEASE, &[id]).await?)
-    }
-
-    async fn release(&self, id: &str) -> (Found, Vec<String>) {
-        self.try_release(id).await.unwrap()
-    }
-
-    /// Gives a hold up, and says who has it then.
-    async fn hand_over(&self, id: &str) -> Vec<String> {
-        let (found, granted) = self.release(id).await;
-        assert_eq!(found, Found::Hold);
-        granted
-    }
-
-    /// Gives up what several have that were let in together.
-    async fn retire(&self, ids: &[&str]) -> (Found, Vec<String>) {
-        let reply = self.eval(RELEASE, ids).await.unwrap();
-        released(reply).unwrap()
-    }
-
-    /// Sets the lease of a holder, and of those behind it in its run.
-    async fn renew_run(&self, ids: &[&str], ttl: u64) -> bool {
-        let ttl = ttl.to_string();
-        let mut args = vec![ids[0], &ttl, &ttl];
-        args.extend(&ids[1..]);
-        bool::from_redis_value(self.eval(RENEW, &args).await.unwrap()).unwrap()
-    }
-
-    async fn try_renew(&self, id: &str, ttl: u64) -> RedisResult<bool> {
-        bool::from_redis_value(self.eval(RENEW, &[id, &ttl.to_string()]).await?).map_err(Into::into)
-    }
-
-    async fn renew(&self, id: &str, ttl: u64) -> bool {
-        self.try_renew(id, ttl).await.unwrap()
-    }
-
-    /// Sends the source, not the hash: no test then depends on what another one loaded.
-    async fn eval(&self, script: &str, args: &[&str]) -> RedisResult<Value> {
+    async fn eval(&self, script: &str, arguments: &[&str]) -> RedisResult<String> {
+        let script = script.replace("--@state", STATE);
         let mut command = redis::cmd("EVAL");
-        command.arg(script.replace("--@book", BOOK)).arg(5);
-        command.arg(&self.names).arg(args);
-        let reply = command.query_async(&mut self.con.clone()).await;
-        for (name, ttl) in self.ttls().await {
-            assert_ne!(ttl, -1, "{name} has no TTL after {args:?}: {reply:?}");
+        command.arg(script).arg(self.names.len()).arg(&self.names);
+        let reply = command
+            .arg(arguments)
+            .query_async(&mut self.con.clone())
+            .await?;
+        for name in self.names {
+            let ttl: i64 = self.ask(&["PTTL", name]).await;
+            assert_ne!(ttl, -1, "{name} has no TTL after {arguments:?}");
         }
-        reply
-    }
-
-    async fn ttls(&self) -> Vec<(&String, i64)> {
-        let mut pipe = redis::pipe();
-        for name in &self.names {
-            pipe.cmd("PTTL").arg(name);
-        }
-        let ttls: Vec<i64> = pipe.query_async(&mut self.con.clone()).await.unwrap();
-        self.names.iter().zip(ttls).collect()
-    }
-
-    /// What one of the keys has left, in ms; negative if it is not there.
-    async fn ttl(&self, role: usize) -> i64 {
-        self.ttls().await[role].1
-    }
-
-    /// A command of the test's own.
-    async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut command = redis::cmd(words[0]);
-        command.arg(&words[1..]);
-        command.query_async(&mut self.con.clone()).await.unwrap()
-    }
-
-    async fn score(&self, role: usize, id: &str) -> Option<u64> {
-        let score: Option<f64> = self.ask(&["ZSCORE", &self.names[role], id]).await;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole, in µs"
-        )]
-        score.map(|score| score as u64)
-    }
-
-    /// How long a lease in the book lasts, in ms from the server's now.
-    async fn lease(&self, role: usize, id: &str) -> Option<u64> {
-        let deadline = self.score(role, id).await?;
-        Some(deadline.saturating_sub(self.now().await) / 1000)
-    }
-
-    /// The server's clock, in µs.
-    async fn now(&self) -> u64 {
-        let (seconds, micros): (u64, u64) = self.ask(&["TIME"]).await;
-        seconds * 1_000_000 + micros
-    }
-
-    /// Everything that the lock has in Redis, for comparison. Without the TTLs.
-    async fn dump(&self) -> Vec<Option<Vec<u8>>> {
-        let mut pipe = redis::pipe();
-        for name in &self.names {
-            pipe.cmd("DUMP").arg(name);
-        }
-        pipe.query_async(&mut self.con.clone()).await.unwrap()
-    }
-
-    /// Must be empty at once, but for the marker that a release leaves for milliseconds.
-    async fn assert_idle(&self) {
-        let gate: Option<String> = self.ask(&["GET", self.gate()]).await;
-        assert!(gate.is_none_or(|gate| gate.starts_with("F ")));
-        assert!(self.ttl(0).await <= 3);
-        let mut count = vec!["EXISTS"];
-        count.extend(self.names[1..].iter().map(String::as_str));
-        assert_eq!(self.ask::<u64>(&count).await, 0, "the book is still there");
-        eventually(SOON, "nothing is left", async || {
-            self.ask::<u64>(&["DBSIZE"]).await == 0
+        Ok(match reply {
+            Value::Int(number) => number.to_string(),
+            reply => redis::from_redis_value(reply)?,
         })
-        .await;
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        let answer = command
+            .arg(&words[1..])
+            .query_async(&mut self.con.clone())
+            .await;
+        answer.expect("the server answers")
+    }
+
+    async fn acquire(&self, session: &str, want: &str) -> RedisResult<String> {
+        self.eval(ACQUIRE, &[session, "-", ANY_TIME, "1", LONG, LEASE, want])
+            .await
+    }
+
+    async fn heartbeat(&self, session: &str) -> String {
+        let reply = self.eval(HEARTBEAT, &[session, "-", "1", LEASE, "1"]).await;
+        reply.expect("it is not refused")
+    }
+
+    async fn renew(&self, session: &str, epoch: &str) -> String {
+        let reply = self
+            .eval(RENEW, &[session, "-", "1", LONG, epoch, LEASE])
+            .await;
+        reply.expect("it is not refused")
+    }
+
+    async fn release(&self, session: &str, keep_out: &str) -> String {
+        let reply = self
+            .eval(RELEASE, &[session, "-", "1", "1", keep_out, LEASE])
+            .await;
+        reply.expect("it is not refused")
+    }
+
+    /// Everything that is there.
+    async fn dump(&self) -> BTreeMap<&'static str, Option<Vec<u8>>> {
+        let mut all = BTreeMap::new();
+        for name in self.names {
+            all.insert(name, self.ask(&["DUMP", name]).await);
+        }
+        all
     }
 }
 
-fn released(reply: Value) -> RedisResult<(Found, Vec<String>)> {
-    let mut reply = <Vec<String>>::from_redis_value(reply)?;
-    let found = match reply.remove(0).as_str() {
-        "0" => Found::Nothing,
-        "1" => Found::Hold,
-        "2" => Found::Place,
-        other => panic!("{other}"),
-    };
-    Ok((found, reply))
+/// The ranges in a reply: without the time, and without what is left of a lease.
+fn ranges(reply: &str) -> Vec<String> {
+    let words = reply.split(' ').skip(4);
+    words
+        .map(|word| word.split(['@', '+']).next().unwrap_or(word).to_owned())
+        .collect()
 }
 
-/// Not more than it was a moment ago, and not much less.
 #[track_caller]
-fn assert_nearly(ms: u64, whole: u64) {
-    assert!(
-        (whole - SLACK..=whole + 2).contains(&ms),
-        "{ms} ms of {whole}"
-    );
+fn assert_refused(result: RedisResult<String>, code: &str) {
+    let error: RedisError = result.expect_err("not refused");
+    assert!(error.to_string().contains(code), "{error}, not {code}");
+}
+
+async fn fill_the_memory(lock: &Lock) {
+    let () = lock.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
 }
 
 #[test]
-fn headers_name_every_argument_and_every_key() {
-    // The lines of a comment that begin, behind `word` or blanks, with the next number.
-    let documented = |text: &str, word: &str| {
-        let start = text.find(word).expect(word);
-        text[start + word.len()..]
+fn headers_name_every_argument() {
+    for script in [ACQUIRE, HEARTBEAT, RENEW, RELEASE] {
+        let header: String = script
             .lines()
-            .map_while(|line| line.strip_prefix("-- ").or(Some(line)))
-            .take_while(|line| !line.starts_with("Returns") && !line.starts_with("Keys"))
-            .filter_map(|line| line.split_whitespace().next()?.parse::<usize>().ok())
-            .collect::<Vec<_>>()
-    };
-    let used = |text: &str, word: &str| {
-        (1..10)
-            .filter(|n| text.contains(&format!("{word}[{n}]")))
-            .collect::<Vec<_>>()
-    };
-    for script in [ACQUIRE, ASK, RELEASE, RENEW] {
-        assert_eq!(
-            documented(script, "-- ARGV"),
-            used(script, "ARGV"),
-            "{script}"
-        );
+            .take_while(|line| line.starts_with("--"))
+            .collect();
+        for number in 1..=9 {
+            let is_used = script.contains(&format!("ARGV[{number}]"));
+            let named = header.contains(&format!(" {number}   "));
+            assert!(!is_used || named, "ARGV {number}: {header}");
+        }
+        assert!(header.contains("KEYS     see state.lua") && header.contains("Returns"));
     }
-    assert_eq!(documented(BOOK, "-- KEYS of"), [1, 2, 3, 4, 5]);
-    assert_eq!(used(&(ACQUIRE.to_owned() + BOOK), "KEYS"), [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_command_that_is_too_late_does_nothing() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    for not_after in ["0", "1000000000000000"] {
+        let arguments = [A, "-", not_after, "1", LONG, LEASE, "w1-1"];
+        let reply = lock.eval(ACQUIRE, &arguments).await.unwrap();
+        assert!(reply.ends_with(" late"), "{reply}");
+    }
+    assert_eq!(server.keys().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn only_acquire_creates_anything() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.heartbeat(A).await;
+    lock.renew(A, "1").await;
+    lock.release(A, "0").await;
+    lock.release(A, LONG).await;
+    assert_eq!(server.keys().await, [""; 0]);
+    // Nor in the state of others.
+    lock.acquire(A, "w1-1").await.unwrap();
+    lock.acquire(B, "r1-1").await.unwrap();
+    for reply in [
+        lock.heartbeat(C).await,
+        lock.renew(C, "1").await,
+        lock.release(C, LONG).await,
+    ] {
+        assert_eq!(ranges(&reply), [""; 0], "{reply}");
+    }
+    assert_eq!(ranges(&lock.release(A, "0").await), [""; 0]);
+    assert_eq!(ranges(&lock.heartbeat(B).await), ["r1-1"]);
+    lock.release(B, "0").await;
+    eventually(SOON, "nothing is left", async || {
+        server.keys().await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_memory_refuses_newcomers_without_a_trace() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    fill_the_memory(&lock).await;
+    for want in ["w1-1", "r1-1", "w1-1?"] {
+        assert_refused(lock.acquire(A, want).await, "OOM");
+    }
+    assert_eq!(server.keys().await, [""; 0]);
+    let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    for others in [["w1-1", ""], ["r1-1", "w1-1"]] {
+        for (session, want) in [A, B]
+            .into_iter()
+            .zip(others)
+            .filter(|(_, want)| !want.is_empty())
+        {
+            lock.acquire(session, want).await.unwrap();
+        }
+        fill_the_memory(&lock).await;
+        let before = lock.dump().await;
+        for want in ["w1-1", "r1-1"] {
+            assert_refused(lock.acquire(C, want).await, "OOM");
+        }
+        assert_eq!(lock.dump().await, before);
+        let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+        let () = lock.ask(&["FLUSHALL"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_memory_does_not_hurt_those_who_are_in() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    // Alone.
+    lock.acquire(A, "w1-1").await.unwrap();
+    fill_the_memory(&lock).await;
+    assert_eq!(ranges(&lock.renew(A, "0").await), ["w1-1"]);
+    assert_eq!(ranges(&lock.renew(A, "1").await), ["w1-1"]);
+    assert_eq!(ranges(&lock.acquire(A, "w2-3").await.unwrap()), ["w1-3"]);
+    assert_eq!(ranges(&lock.release(A, "0").await), ["w2-3"]);
+    let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let () = lock.ask(&["FLUSHALL"]).await;
+    // With others.
+    lock.acquire(A, "w1-1").await.unwrap();
+    lock.acquire(B, "r1-1").await.unwrap();
+    lock.acquire(C, "r1-1").await.unwrap();
+    fill_the_memory(&lock).await;
+    assert_eq!(ranges(&lock.renew(A, "1").await), ["w1-1"]);
+    assert_eq!(ranges(&lock.heartbeat(B).await), ["r1-1"]);
+    assert_eq!(ranges(&lock.acquire(B, "r1-1").await.unwrap()), ["r1-1"]);
+    lock.release(A, "100").await;
+    eventually(SOON, "the readers are let in", async || {
+        lock.heartbeat(C).await.contains("r1-1@")
+    })
+    .await;
+    assert!(lock.heartbeat(B).await.contains("r1-1@"));
+    lock.release(B, "0").await;
+    lock.release(C, "0").await;
+    eventually(SOON, "nothing is left", async || {
+        server.keys().await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_foreign_value_is_an_error_and_is_left_alone() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    for name in lock.names {
+        for foreign in [["SET", name, "text"].as_slice(), &["LPUSH", name, "text"]] {
+            if name != lock.names[0] {
+                lock.acquire(A, "w1-1").await.unwrap();
+            }
+            let _: Value = lock.ask(foreign).await;
+            let before = lock.dump().await;
+            let mut command = redis::cmd("EVAL");
+            command
+                .arg(ACQUIRE.replace("--@state", STATE))
+                .arg(5)
+                .arg(&lock.names);
+            command.arg(&[B, "-", ANY_TIME, "1", LONG, LEASE, "w1-1"]);
+            let reply = command.query_async::<String>(&mut lock.con.clone()).await;
+            let error = reply.expect_err("it is foreign").to_string();
+            assert!(
+                error.contains("FOREIGN") || error.contains("WRONGTYPE"),
+                "{name}: {error}"
+            );
+            assert_eq!(lock.dump().await, before, "{name}");
+            let () = lock.ask(&["FLUSHALL"]).await;
+        }
+    }
+}
+
+/// A session whose connection is gone hears nothing: it keeps its place, and the next one is granted the lock.
+#[tokio::test]
+async fn whoever_does_not_hear_is_passed_over() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    let hears = [B, "p", ANY_TIME, "1", LONG, LEASE, "w1-1"];
+    lock.eval(ACQUIRE, &hears).await.unwrap();
+    lock.acquire(C, "w1-1").await.unwrap();
+    lock.release(A, "0").await;
+    assert!(lock.heartbeat(C).await.contains("w1-1@"));
+    assert!(!lock.heartbeat(B).await.contains('@'));
+    lock.release(C, "0").await;
+    // It is back, or rather: its heartbeat shows that it is.
+    assert!(lock.heartbeat(B).await.contains("w1-1@"));
+    lock.release(B, "0").await;
 }

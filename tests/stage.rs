@@ -23,19 +23,67 @@ pub(crate) async fn locker(url: &str) -> Locker {
     locker.ttl(LONG).wait(LONG)
 }
 
-/// How many stand in line, for whatever lock. The only thing here that knows how a queue looks in Redis.
+/// How many wait, for whatever lock. The only thing here that knows how a queue looks in Redis: a session's ranges of tickets,
+/// and behind the first ticket of a writer's grant those that are next in the same process. Tickets whose task has left are
+/// among them until their turn would have come.
 pub(crate) async fn waiters(server: &Server) -> usize {
+    count(server, true).await
+}
+
+/// How many wait in the queue, for whatever lock: without those that have been granted it together with one who holds.
+pub(crate) async fn queued(server: &Server) -> usize {
+    count(server, false).await
+}
+
+async fn count(server: &Server, with_granted: bool) -> usize {
+    let mut connection = server.connection().await;
     let mut count = 0;
     for key in server.keys().await {
-        if key.contains(":#q") {
-            count += redis::cmd("ZCARD")
+        let mut ranges: Vec<String> = Vec::new();
+        if key.contains(":#g") {
+            let mut get = redis::cmd("GET");
+            let word: Option<String> = get
                 .arg(key)
-                .query_async::<usize>(&mut server.connection().await)
+                .query_async(&mut connection)
                 .await
-                .expect("ZCARD");
+                .expect("GET");
+            ranges.extend(word.unwrap_or_default().split(' ').map(str::to_owned));
+        } else if key.contains(":#r") {
+            let mut all = redis::cmd("HVALS");
+            let records: Vec<String> = all
+                .arg(key)
+                .query_async(&mut connection)
+                .await
+                .expect("HVALS");
+            ranges.extend(
+                records
+                    .iter()
+                    .flat_map(|record| record.split(' '))
+                    .map(str::to_owned),
+            );
         }
+        let counted = ranges
+            .iter()
+            .filter(|range| with_granted || !range.contains('@'));
+        count += counted.filter_map(|range| waiting(range)).sum::<usize>();
     }
     count
+}
+
+/// How many wait with this range of tickets, such as `w5-9`, or `w5-9@<token>~0` if it is granted.
+fn waiting(range: &str) -> Option<usize> {
+    let (mode, tickets) = range.split_at_checked(1)?;
+    let (tickets, grant) = match tickets.split_once('@') {
+        Some((tickets, _)) => (tickets, true),
+        None => (tickets, false),
+    };
+    let (from, to) = tickets.split_once('-')?;
+    let behind = to.parse::<usize>().ok()? - from.parse::<usize>().ok()?;
+    match (mode, grant) {
+        ("w", true) => Some(behind),
+        ("r" | "w", false) => Some(behind + 1),
+        _ => None,
+    }
 }
 
 /// Starts an acquisition, and returns when it stands in line.
@@ -46,7 +94,7 @@ pub(crate) async fn enqueue<T: Send + 'static>(
     let before = waiters(server).await;
     let task = tokio::spawn(acquisition);
     eventually(SOON, "the newcomer stands in line", async || {
-        waiters(server).await == before + 1
+        waiters(server).await > before
     })
     .await;
     task
@@ -104,7 +152,7 @@ pub(crate) async fn calls(server: &Server) -> u64 {
 /// Waits until so many stand in line that began at the same time.
 pub(crate) async fn all_in_line(server: &Server, count: usize) {
     eventually(SOON, "all stand in line", async || {
-        waiters(server).await == count
+        waiters(server).await >= count
     })
     .await;
 }

@@ -8,7 +8,9 @@ use redis_lock::{Locker, Wakeups};
 use redis_lock_tests::{Cluster, Server, eventually};
 use tokio::time::{sleep, timeout};
 
-use crate::stage::{LONG, SOON, all_in_line, ask, calls, locker, nothing_is_left, soon, waiters};
+use crate::stage::{
+    LONG, SOON, all_in_line, ask, calls, locker, nothing_is_left, queued, soon, waiters,
+};
 
 /// Without wake-ups a waiter that is next asks at least so often.
 const POLLS: u64 = 10;
@@ -54,7 +56,7 @@ async fn a_connection_manager_of_the_users_has_wake_ups() {
             assert!(commands < POLLS / 2, "{commands} commands in a second");
         }
         holder.unlock().await.unwrap();
-        assert_eq!(waiters(&server).await, 0, "all are let in together");
+        assert_eq!(queued(&server).await, 0, "all are let in together");
         let mut last = 0;
         for waiter in line {
             let guard = timeout(HEARTBEATS, waiter).await.expect("it hears of it");

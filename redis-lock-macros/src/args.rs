@@ -12,12 +12,13 @@ use crate::template::Template;
 use crate::values;
 
 /// The options that exist, in the order in which they are listed to people, each as it may be written.
-const OPTIONS: [(&str, &str); 13] = [
+const OPTIONS: [(&str, &str); 14] = [
     ("key", "key = \"order:<id>\""),
     ("mode", "mode = \"r\""),
     ("wait", "wait = \"5s\""),
     ("ttl", "ttl = \"30s\""),
     ("max_hold", "max_hold = \"5m\""),
+    ("min_hold", "min_hold = \"30s\""),
     ("auto_extend", "auto_extend = false"),
     ("command_timeout", "command_timeout = \"500ms\""),
     ("namespace", "namespace = \"shop\""),
@@ -74,6 +75,7 @@ pub(crate) struct Options {
     pub(crate) wait: Option<Wait>,
     pub(crate) ttl: Option<Time>,
     pub(crate) max_hold: Option<Time>,
+    pub(crate) min_hold: Option<Time>,
     pub(crate) auto_extend: Option<LitBool>,
     pub(crate) command_timeout: Option<Time>,
     pub(crate) namespace: Option<Expr>,
@@ -187,6 +189,7 @@ impl Args {
                     "wait" => options.wait = Some(values::wait(value)?),
                     "ttl" => options.ttl = Some(values::ttl(value)?),
                     "max_hold" => options.max_hold = Some(values::max_hold(value)?),
+                    "min_hold" => options.min_hold = Some(values::min_hold(value)?),
                     "auto_extend" => options.auto_extend = Some(values::auto_extend(&value)?),
                     "command_timeout" => {
                         options.command_timeout = Some(values::command_timeout(value)?);

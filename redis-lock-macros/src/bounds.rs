@@ -9,6 +9,7 @@ pub(crate) const TTL_TOO_SHORT: &str = "at least 100 ms, since a renewal must fi
 pub(crate) const TTL_TOO_LONG: &str = "at most a year: it is how long a dead holder blocks others";
 pub(crate) const WAIT_TOO_LONG: &str = "at most a year; use `Wait::Forever`";
 pub(crate) const MAX_HOLD_OUT_OF_BOUNDS: &str = "from 100 ms to a year";
+pub(crate) const MIN_HOLD_TOO_LONG: &str = "at most a year";
 pub(crate) const SHORTEST_COMMAND: Duration = Duration::from_millis(10);
 pub(crate) const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 pub(crate) const COMMAND_TIMEOUT_OUT_OF_BOUNDS: &str = "from 10 ms to a minute";
@@ -32,6 +33,7 @@ mod tests {
             super::MAX_HOLD_OUT_OF_BOUNDS,
             library::MAX_HOLD_OUT_OF_BOUNDS
         );
+        assert_eq!(super::MIN_HOLD_TOO_LONG, library::MIN_HOLD_TOO_LONG);
         assert_eq!(super::SHORTEST_COMMAND, library::SHORTEST_COMMAND);
         assert_eq!(super::LONGEST_COMMAND, library::LONGEST_COMMAND);
         assert_eq!(

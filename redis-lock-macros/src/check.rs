@@ -55,6 +55,7 @@ impl Locked {
             wait,
             options.ttl.as_ref(),
             options.max_hold.as_ref(),
+            options.min_hold.as_ref(),
             options.command_timeout.as_ref(),
         ];
         let times = times.into_iter().flatten().filter_map(|time| match time {

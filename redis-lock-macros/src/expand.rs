@@ -194,6 +194,10 @@ fn options(locked: &Locked) -> TokenStream {
         let max_hold = time(max_hold);
         quote_spanned!(site=> .max_hold(#max_hold))
     });
+    let min_hold = options.min_hold.as_ref().map(|min_hold| {
+        let min_hold = time(min_hold);
+        quote_spanned!(site=> .min_hold(#min_hold))
+    });
     let command_timeout = options.command_timeout.as_ref().map(|command_timeout| {
         let command_timeout = time(command_timeout);
         quote_spanned!(site=> .command_timeout(#command_timeout))
@@ -213,7 +217,7 @@ fn options(locked: &Locked) -> TokenStream {
         quote_spanned!(span=> .locker(::core::borrow::Borrow::<#private::Locker>::borrow(&#locker)))
     });
     quote_spanned! {site=>
-        #private::Opts::new(#mode) #wait #ttl #max_hold #auto_extend #command_timeout #namespace #locker
+        #private::Opts::new(#mode) #wait #ttl #max_hold #min_hold #auto_extend #command_timeout #namespace #locker
     }
 }
 

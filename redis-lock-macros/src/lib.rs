@@ -49,6 +49,7 @@ use crate::mistakes::Mistakes;
 /// | `wait` | how long to queue: a length of time, `"forever"`, or an expression that is `Into<Wait>`; `"0s"` is one try | the locker's |
 /// | `ttl` | the lease, which is how long others are blocked if this process dies: a length of time, or an expression of type `Duration` | the locker's |
 /// | `max_hold` | how long the lock is held at most, after which the body is stopped: as `ttl` | the locker's |
+/// | `min_hold` | others are kept out for this long from when the lock was taken, also if the function ends earlier: as `ttl` | the locker's |
 /// | `auto_extend` | `true`: the lease is extended for as long as the body runs; `false`: it ends after `ttl` | the locker's |
 /// | `command_timeout` | how long a command may take before Redis counts as out of reach: as `ttl` | the locker's |
 /// | `namespace` | the prefix of every name in Redis: a string, or an expression that is `AsRef<str>` | the locker's |
@@ -61,10 +62,10 @@ use crate::mistakes::Mistakes;
 /// A length of time is a string of whole numbers with units, the longer unit first: `"500ms"`, `"30s"`, `"1m30s"`, `"1h"`.
 ///
 /// What the library would refuse when the function is called is refused when it is compiled, where it is written as text: a `ttl`
-/// or a `max_hold` below 100 ms or above a year, a `wait` above a year, a `command_timeout` below 10 ms or above a minute, a `namespace` that is empty, longer than 128 bytes, or
+/// or a `max_hold` below 100 ms or above a year, a `wait` or a `min_hold` above a year, a `command_timeout` below 10 ms or above a minute, a `namespace` that is empty, longer than 128 bytes, or
 /// has one of `{`, `}` and `#` in it.
 ///
-/// Expressions may use the arguments; those of `key`, `mode`, `wait`, `ttl`, `max_hold`, `command_timeout`, `namespace` and `locker` are
+/// Expressions may use the arguments; those of `key`, `mode`, `wait`, `ttl`, `max_hold`, `min_hold`, `command_timeout`, `namespace` and `locker` are
 /// evaluated once, in this order, before the wait. The body gets every argument, so they have to borrow or clone what is not `Copy`. What
 /// `on_contended` and `map_err` use of them has to be `Copy`, as the body owns the rest; and they cannot `.await`.
 ///
@@ -252,7 +253,7 @@ use crate::mistakes::Mistakes;
 /// ```text
 /// async fn ship(id: u64) -> Result<(), Error> {
 ///     let keys = [Key::from(format!("order:{}", id))];
-///     let options = the mode, wait, ttl, max_hold, auto_extend, namespace and locker;
+///     let options = the mode, wait, ttl, max_hold, min_hold, auto_extend, namespace and locker;
 ///     let outcome = run(options, keys, async move {
 ///         let _ = &id;                    // the arguments, the last one first
 ///         let lock = held();              // guard = lock

@@ -187,6 +187,22 @@ pub(crate) fn max_hold(value: Expr) -> Result<Time> {
     }
 }
 
+pub(crate) fn min_hold(value: Expr) -> Result<Time> {
+    if let Some(span) = forever(&value) {
+        return Err(Error::new(
+            span,
+            "a lock that is never given back keeps all others out for ever: write `min_hold = \"30s\"`",
+        ));
+    }
+    match time("min_hold", value)? {
+        Time::Fixed(time, span) if time > LONGEST => Err(Error::new(
+            span,
+            refused("min_hold", time, bounds::MIN_HOLD_TOO_LONG),
+        )),
+        time => Ok(time),
+    }
+}
+
 pub(crate) fn command_timeout(value: Expr) -> Result<Time> {
     if let Some(span) = forever(&value) {
         return Err(Error::new(

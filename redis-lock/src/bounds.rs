@@ -14,6 +14,7 @@ pub const TTL_TOO_SHORT: &str = "at least 100 ms, since a renewal must fit in";
 pub const TTL_TOO_LONG: &str = "at most a year: it is how long a dead holder blocks others";
 pub const WAIT_TOO_LONG: &str = "at most a year; use `Wait::Forever`";
 pub const MAX_HOLD_OUT_OF_BOUNDS: &str = "from 100 ms to a year";
+pub const MIN_HOLD_TOO_LONG: &str = "at most a year";
 pub const SHORTEST_COMMAND: Duration = Duration::from_millis(10);
 pub const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 pub const COMMAND_TIMEOUT_OUT_OF_BOUNDS: &str = "from 10 ms to a minute";

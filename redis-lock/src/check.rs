@@ -14,16 +14,21 @@ use redis::{Cmd, Pipeline, RedisResult};
 use crate::{
     code::{Class, class, no_reply},
     connection::{Link, Reply},
+    core::io::{Command, View, Want},
     engine::{Engine, engine},
     error::Error,
+    front::Front,
     key::{Key, Names},
-    line::WAITER_LEASE,
     mode::Mode,
     options::Options,
-    owner::Owner,
-    release::withdraw,
-    script::{self, Acquired, Beat, Renewal, With},
+    owner::failed,
+    store::redis as store,
     text::Shown,
+    values::{
+        session::{Pushes, SessionId},
+        ticket::{Ticket, Tickets},
+        time::ServerTime,
+    },
 };
 
 /// What [`Locker::check`](crate::Locker::check) has found: the lock works.
@@ -72,12 +77,15 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
     let key = Key::from(format!("check:{:032x}", rand::random::<u128>()));
     options.check(&key)?;
     let engine = engine()?;
+    let front = link.front();
     let mut probe = Probe {
         engine,
+        names: Names::new(&options.namespace, &key),
         link,
         options,
         key,
-        owners: Vec::new(),
+        front,
+        sessions: Vec::new(),
         round_trip: Duration::MAX,
     };
     // Some commands are run only where a process has died.
@@ -93,8 +101,8 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
             cause: None,
         });
     }
-    let owner = probe.owner(Mode::Write);
-    let wake_ups = probe.cycle().await.map_err(|error| owner.failed(error))?;
+    let wake_ups = probe.cycle().await;
+    let wake_ups = wake_ups.map_err(|error| failed(&probe.link, &probe.key, error))?;
     Ok(Check {
         wake_ups,
         round_trip: probe.round_trip,
@@ -107,97 +115,102 @@ struct Probe {
     link: Arc<Link>,
     options: Options,
     key: Key,
-    /// Everything that has asked for the probe key.
-    owners: Vec<Arc<Owner>>,
+    names: Names,
+    /// Where a hand-over is to be heard.
+    front: Arc<Front>,
+    /// All that have asked for the probe key.
+    sessions: Vec<SessionId>,
     round_trip: Duration,
 }
+
+/// Each session of the probe has this ticket.
+const TICKET: Tickets = Tickets {
+    from: Ticket(1),
+    to: Ticket(1),
+};
 
 impl Probe {
     /// Returns whether the hand-over was heard.
     async fn cycle(&mut self) -> RedisResult<bool> {
-        let (first, second) = (self.owner(Mode::Write), self.owner(Mode::Write));
-        self.acquire(&first, true, |reply| matches!(reply, Acquired::Held { .. }))
-            .await?;
-        self.acquire(&second, true, |reply| {
-            matches!(reply, Acquired::Queued { .. })
-        })
-        .await?;
-        let beat = Beat {
-            id: second.id,
-            mode: Mode::Write,
-            is_new: false,
+        let first = self.session();
+        let second = self.front.session();
+        self.sessions.push(second);
+        let taken = "the probe key was taken by another client";
+        let view = self.acquire(first, Mode::Write, false).await?;
+        expect(view.grant.is_some(), taken)?;
+        let view = self.acquire(second, Mode::Write, false).await?;
+        expect(view.queued.len() == 1, taken)?;
+        let heartbeat = Command::Heartbeat {
+            done_below: TICKET.from,
+            keeps_grant: false,
         };
-        self.reply(script::wait(&second, WAITER_LEASE, vec![beat]))
-            .await?;
-        let renewal = Renewal {
-            owner: Arc::clone(&first),
+        self.send(second, heartbeat).await?;
+        let renewal = Command::Renew {
+            ticket: TICKET.from,
             ttl: self.options.ttl,
-            behind: None,
+            epoch: 1,
         };
-        let (engine, link) = (self.engine, Arc::clone(&self.link));
-        let renewals = Box::pin(async move { script::renew(engine, &link, vec![renewal]).await });
-        for renewed in self.reply(renewals).await? {
-            expect(renewed?, "the lease of the probe key was not renewed")?;
-        }
-        let mut heard = second.front.heard();
+        let view = self.send(first, renewal).await?;
+        let renewed = "the lease of the probe key was not renewed";
+        expect(view.grant.is_some(), renewed)?;
+        let mut heard = self.front.heard();
         heard.mark_unchanged();
-        self.release(&first).await?;
-        let wake_ups = !second.front.channel().is_empty()
+        self.release(first).await?;
+        let wake_ups = !self.front.channel().is_empty()
             && self.engine.timeout(HEARD, heard.changed()).await.is_some();
-        self.release(&second).await?;
+        self.release(second).await?;
 
-        let (reader, other) = (self.owner(Mode::Read), self.owner(Mode::Read));
-        let (writer, tries) = (self.owner(Mode::Write), self.owner(Mode::Write));
-        for reader in [&reader, &other] {
-            self.acquire(reader, true, |reply| matches!(reply, Acquired::Held { .. }))
-                .await?;
+        let (reader, other) = (self.session(), self.session());
+        let (writer, tries) = (self.session(), self.session());
+        for reader in [reader, other] {
+            let view = self.acquire(reader, Mode::Read, false).await?;
+            expect(view.grant.is_some(), taken)?;
         }
-        self.acquire(&tries, false, |reply| matches!(reply, Acquired::Busy))
-            .await?;
-        self.acquire(&writer, true, |reply| {
-            matches!(reply, Acquired::Queued { .. })
-        })
-        .await?;
-        for owner in [&reader, &other, &writer] {
-            self.release(owner).await?;
+        let view = self.acquire(tries, Mode::Write, true).await?;
+        expect(view.grant.is_none() && view.queued.is_empty(), taken)?;
+        let view = self.acquire(writer, Mode::Write, false).await?;
+        expect(view.queued.len() == 1, taken)?;
+        for session in [reader, other, writer] {
+            self.release(session).await?;
         }
         Ok(wake_ups)
     }
 
-    fn owner(&mut self, mode: Mode) -> Arc<Owner> {
-        let options = Options {
+    fn session(&mut self) -> SessionId {
+        let session = SessionId(rand::random());
+        self.sessions.push(session);
+        session
+    }
+
+    async fn acquire(&mut self, session: SessionId, mode: Mode, is_try: bool) -> RedisResult<View> {
+        let want = Want {
             mode,
-            ..self.options.clone()
+            tickets: TICKET,
+            is_try,
         };
-        let owner = Owner::new(Arc::clone(&self.link), &options, self.key.clone());
-        let owner = Arc::new(owner);
-        self.owners.push(Arc::clone(&owner));
-        owner
+        let acquire = Command::Acquire {
+            wants: vec![want],
+            done_below: TICKET.from,
+            ttl: self.options.ttl,
+            // Whatever the server's clock shows.
+            not_after: Some(ServerTime(9_999_999_999_999_999)),
+        };
+        self.send(session, acquire).await
     }
 
-    async fn acquire(
-        &mut self,
-        owner: &Arc<Owner>,
-        may_wait: bool,
-        is_right: fn(&Acquired) -> bool,
-    ) -> RedisResult<()> {
-        let lease = if may_wait {
-            WAITER_LEASE
+    async fn release(&mut self, session: SessionId) -> RedisResult<()> {
+        let view = self.send(session, release()).await?;
+        expect(view.found, "the probe key was lost")
+    }
+
+    async fn send(&mut self, session: SessionId, command: Command) -> RedisResult<View> {
+        let pushes = if session == self.front.session() && self.front.is_listening() {
+            self.front.pushes()
         } else {
-            Duration::ZERO
+            Pushes::None
         };
-        let reply = self
-            .reply(script::acquire(owner, self.options.ttl, lease))
-            .await?;
-        expect(
-            is_right(&reply),
-            "the probe key was taken by another client",
-        )
-    }
-
-    async fn release(&mut self, owner: &Arc<Owner>) -> RedisResult<()> {
-        let released = self.reply(script::release(owner, With::Nothing)).await?;
-        expect(released.found, "the probe key was lost")
+        let reply = store::call(&self.link, &self.names, session, pushes, &command);
+        self.reply(reply).await
     }
 
     async fn reply<T>(&mut self, reply: Reply<T>) -> RedisResult<T> {
@@ -268,10 +281,22 @@ impl Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        let until = Instant::now() + self.options.command_timeout;
-        for owner in self.owners.drain(..) {
-            withdraw(self.engine, owner, None, None, until);
+        for session in self.sessions.drain(..) {
+            let (link, names) = (Arc::clone(&self.link), self.names.clone());
+            let limit = self.options.command_timeout;
+            self.engine.spawn(async move {
+                let reply = store::call(&link, &names, session, Pushes::None, &release());
+                link.within(limit, reply).await
+            });
         }
+    }
+}
+
+fn release() -> Command {
+    Command::Release {
+        tickets: TICKET,
+        keep_out: Duration::ZERO,
+        untouched: None,
     }
 }
 
@@ -284,20 +309,20 @@ fn expect(is_right: bool, what: &'static str) -> RedisResult<()> {
 }
 
 /// The five names of a lock, as the trials call them.
-const ROLES: [&str; 5] = ["<gate>", "<holders>", "<queue>", "<waiters>", "<records>"];
+const ROLES: [&str; 5] = ["<word>", "<grants>", "<queue>", "<waiters>", "<records>"];
 
 /// Each command that a script runs, in a form that changes nothing. `PUBLISH` is not among them: a lock works without it.
 const TRIALS: &[&str] = &[
     "EVAL return(1) 0",
     "EVALSHA 0000000000000000000000000000000000000000 0",
     "TIME",
-    "GET <gate>",
-    "PTTL <gate>",
-    "SET <gate> probe XX PX 1",
-    "PEXPIRE <gate> 1",
-    "ZADD <holders> XX 1 probe",
-    "ZCARD <holders>",
-    "ZCOUNT <holders> 0 0",
+    "GET <word>",
+    "PTTL <word>",
+    "SET <word> probe XX PX 1",
+    "PEXPIRE <word> 1",
+    "ZADD <grants> XX 1 probe",
+    "ZCARD <grants>",
+    "ZCOUNT <grants> 0 0",
     "ZRANGE <queue> 0 0",
     "ZREVRANGE <queue> 0 0",
     "ZRANGEBYSCORE <waiters> 0 0",
@@ -321,11 +346,11 @@ mod tests {
     #[test]
     fn each_command_of_the_scripts_has_its_trial() {
         let scripts = [
-            include_str!("script/acquire.lua"),
-            include_str!("script/book.lua"),
-            include_str!("script/release.lua"),
-            include_str!("script/renew.lua"),
-            include_str!("script/wait.lua"),
+            include_str!("store/redis/acquire.lua"),
+            include_str!("store/redis/heartbeat.lua"),
+            include_str!("store/redis/release.lua"),
+            include_str!("store/redis/renew.lua"),
+            include_str!("store/redis/state.lua"),
         ];
         let mut count = 0;
         for call in scripts

@@ -18,7 +18,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tracing::Level;
 
-use crate::{code::no_reply, ending::Ending, engine::engine, front::Front, report::report};
+use crate::{core::lock::Estimate, ending::Ending, engine::engine, front::Front, report::report};
 
 /// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     known: Mutex<Known>,
     /// It has been said that its waiters poll.
     is_said: Mutex<bool>,
+    /// What is known of the server's clock.
+    clock: Mutex<Option<Estimate>>,
 }
 
 /// The scripts that the server knows, by their hashes, since calls of them have been answered.
@@ -61,6 +63,7 @@ impl Link {
             ending: Arc::default(),
             known: Mutex::default(),
             is_said: Mutex::default(),
+            clock: Mutex::default(),
         }
     }
 
@@ -113,6 +116,20 @@ impl Link {
         known
     }
 
+    /// What is known of the server's clock.
+    pub(crate) fn clock(&self) -> Option<Estimate> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tells_time(&self, clock: Estimate) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
+    }
+
+    /// Whether its replies may be awaited anywhere.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.connection.is_ours()
+    }
+
     pub(crate) fn send(&self, command: Cmd) -> Reply<Value> {
         self.connection.send(command)
     }
@@ -130,21 +147,6 @@ impl Link {
     /// Where those hear of their turn who wait here.
     pub(crate) fn front(&self) -> Arc<Front> {
         self.connection.front()
-    }
-
-    /// A reply that is to be awaited in the engine, though its command was sent in the runtime that this is called in.
-    /// What a user's connection returns may use timers of that runtime, so it stays in there, and ends with it.
-    pub(crate) fn hand_on<T: Send + 'static>(&self, reply: Reply<T>) -> Reply<T> {
-        if self.connection.is_ours() {
-            return reply;
-        }
-        let task = Handle::try_current().map(|runtime| runtime.spawn(reply));
-        Box::pin(async move {
-            match task {
-                Ok(task) => task.await.unwrap_or_else(|_| Err(no_reply())),
-                Err(_) => Err(no_reply()),
-            }
-        })
     }
 
     /// Waits for a reply, but not for longer than `limit`. `None`: the link may be dead.

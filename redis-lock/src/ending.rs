@@ -1,10 +1,8 @@
 //! The end of a Locker: whether it still takes locks, and what is still to be given back in the background.
 //!
-//! Each link has an `Ending`, shared by all Lockers over that link. Holds are not counted here: the schedule of renewals
-//! has every hold that is good.
+//! Each link has an `Ending`, shared by all Lockers over that link. The locks themselves are in the engine's schedule.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
@@ -15,7 +13,14 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{engine::Engine, key::Key, text::Quoted};
+use crate::{
+    connection::Link,
+    core::io::Input,
+    engine::{Engine, schedule, shell::Entry},
+    key::Key,
+    text::Quoted,
+    values::loss::Loss,
+};
 
 /// What [`Locker::shutdown`](crate::Locker::shutdown) could not do in time.
 ///
@@ -79,17 +84,10 @@ impl fmt::Display for Shutdown {
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
     has_begun: watch::Sender<bool>,
-    /// Counts up with each change of what is below, and whenever a hold ends while the Locker ends.
+    /// Counts up whenever something has been given back, and whenever a hold ends while the Locker ends.
     news: watch::Sender<u64>,
-    work: Mutex<Work>,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    last: u64,
-    under_way: HashMap<u64, Key>,
-    /// Releases that were given up while the Locker ended.
-    failed: Vec<Key>,
+    /// Locks whose release was given up while the Locker ended.
+    failed: Mutex<Vec<Key>>,
 }
 
 impl Ending {
@@ -116,49 +114,10 @@ impl Ending {
         .await
     }
 
-    /// A hold has ended.
-    pub(crate) fn hold_ends(&self) {
+    /// A release was given up.
+    pub(crate) fn has_failed(&self, key: &Key) {
         if self.has_begun() {
-            self.tell();
-        }
-    }
-
-    /// Something is given back in the background, until what is returned is dropped.
-    pub(crate) fn giving_back(self: &Arc<Self>, key: &Key) -> GivingBack {
-        let mut work = self.work();
-        work.last += 1;
-        let id = work.last;
-        work.under_way.insert(id, key.clone());
-        GivingBack {
-            ending: Arc::clone(self),
-            id,
-        }
-    }
-
-    /// Waits until everything that is given back now has been, but not for longer than `limit`. Returns what is left.
-    pub(crate) async fn flush(&self, engine: &Engine, limit: Duration) -> Vec<Key> {
-        let newest = self.work().last;
-        let is_left = |id: &u64| *id <= newest;
-        self.until(engine, limit, || !self.work().under_way.keys().any(is_left))
-            .await;
-        let work = self.work();
-        let left = work.under_way.iter().filter(|(id, _)| is_left(id));
-        let mut left: Vec<_> = left.map(|(_, key)| key.clone()).collect();
-        left.extend(work.failed.iter().cloned());
-        left.sort_unstable();
-        left.dedup();
-        left
-    }
-
-    /// Waits until `is_done`, which may become true with each change, but not for longer than `limit`.
-    async fn until(&self, engine: &Engine, limit: Duration, is_done: impl Fn() -> bool) {
-        let end = Instant::now() + limit;
-        let mut news = self.news();
-        while !is_done() {
-            let left = end.saturating_duration_since(Instant::now());
-            if engine.timeout(left, news.changed()).await.is_none() {
-                return;
-            }
+            self.failed().push(key.clone());
         }
     }
 
@@ -167,37 +126,76 @@ impl Ending {
         self.news.subscribe()
     }
 
-    fn tell(&self) {
+    pub(crate) fn tell(&self) {
         self.news.send_modify(|count| *count += 1);
     }
 
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self) -> MutexGuard<'_, Vec<Key>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A release in the background, as far as its Locker's end is concerned.
-#[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
-pub(crate) struct GivingBack {
-    ending: Arc<Ending>,
-    id: u64,
-}
-
-impl GivingBack {
-    /// It was given up.
-    pub(crate) fn failed(&self) {
-        if self.ending.has_begun() {
-            let mut work = self.ending.work();
-            let key = work.under_way.get(&self.id).cloned();
-            work.failed.extend(key);
+/// Waits until everything that is to be given back now over a link has been, but not for longer than `limit`. Returns what
+/// is left.
+pub(crate) async fn flush(engine: &'static Engine, link: &Arc<Link>, limit: Duration) -> Vec<Key> {
+    let end = Instant::now() + limit;
+    let mut news = link.ending.news();
+    let entries = of_link(engine, link).await;
+    let mut owing: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| Some((entry.mark()?, entry)))
+        .collect();
+    loop {
+        news.mark_unchanged();
+        owing.retain(|(mark, entry)| entry.owes(*mark));
+        let left = end.saturating_duration_since(Instant::now());
+        if owing.is_empty() || left.is_zero() {
+            break;
         }
+        engine.timeout(left, news.changed()).await;
+    }
+    let mut left: Vec<_> = owing.iter().map(|(_, entry)| entry.key.clone()).collect();
+    left.extend(link.ending.failed().iter().cloned());
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
+/// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
+pub(crate) async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> usize {
+    let end = Instant::now() + grace;
+    let mut news = link.ending.news();
+    loop {
+        news.mark_unchanged();
+        let entries = of_link(engine, link).await;
+        let holds: Vec<_> = entries.iter().flat_map(|entry| entry.holds()).collect();
+        let left = end.saturating_duration_since(Instant::now());
+        if holds.is_empty() {
+            return 0;
+        }
+        if left.is_zero() {
+            for hold in &holds {
+                if let Some((entry, waiter)) = hold.place() {
+                    let (waiter, why) = (*waiter, Loss::ShutDown);
+                    entry.tell(Input::Interrupted { waiter, why });
+                }
+            }
+            return holds.len();
+        }
+        drop(holds);
+        // Each hold that ends says so; a lease that ends by itself is seen at the end.
+        engine.timeout(left, news.changed()).await;
     }
 }
 
-impl Drop for GivingBack {
-    fn drop(&mut self) {
-        self.ending.work().under_way.remove(&self.id);
-        self.ending.tell();
-    }
+/// The locks over a link that something is to be done for. Asked for in the engine, whose schedule has each of them between
+/// two turns.
+async fn of_link(engine: &'static Engine, link: &Arc<Link>) -> Vec<Arc<Entry>> {
+    let of = Arc::clone(link);
+    let entries = engine.spawn(async move {
+        let mut entries = schedule::all();
+        entries.retain(|entry| Arc::ptr_eq(&entry.link, &of));
+        entries
+    });
+    entries.await.unwrap_or_default()
 }

@@ -36,7 +36,6 @@ pub(crate) async fn enter(
     let mut permits = Vec::new();
     let mut guards = Vec::new();
     let started = Instant::now();
-    let limit = options.limit(started);
     for (key, mode) in locks {
         let options = options.rest(started, mode);
         let names = Names::new(&options.namespace, &key);
@@ -45,7 +44,7 @@ pub(crate) async fn enter(
             frames.push(frame);
             permits.push(permit);
         } else {
-            let guard = acquire_checked(Arc::clone(&link), options, key, limit).await?;
+            let guard = acquire_checked(Arc::clone(&link), options, key).await?;
             frames.push(Frame::new(Arc::clone(guard.hold()), mode));
             guards.push(guard);
         }
@@ -66,10 +65,9 @@ pub(crate) async fn acquire_all(
     let InOrder { locks, places } = in_order(&requests, &options)?;
     let mut guards = Vec::with_capacity(locks.len());
     let started = Instant::now();
-    let limit = options.limit(started);
     for (key, mode) in locks {
         let options = options.rest(started, mode);
-        guards.push(acquire_checked(Arc::clone(&link), options, key, limit).await?);
+        guards.push(acquire_checked(Arc::clone(&link), options, key).await?);
     }
     Ok(Guards::new(guards).at_places(places))
 }

@@ -1,54 +1,75 @@
-//! Where pushes come in: the channel that Redis publishes grants on, and whether anybody listens to it.
+//! Where pushes come in: the channel of a session, and whether anybody listens to it.
 //!
 //! Each runtime that uses a Locker has a connection of its own, and with it a front of its own: those who wait in one
 //! runtime hear of their turn in that runtime, without another thread in between.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use redis::{PushInfo, PushKind, from_redis_value_ref};
 use tokio::sync::watch;
 
-/// What has come in. A push is a hint: it may be lost, and nothing depends on it.
+use crate::values::session::{Pushes, SessionId};
+
+/// What has come in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Push<'a> {
-    /// Redis has let somebody in: see `book.lua`.
-    Granted(&'a str),
-    /// From now on grants come in; earlier ones may have been missed.
-    Listening,
+pub(crate) enum Message<'a> {
+    /// A message on the channel. It may be lost, and nothing depends on it.
+    Text(&'a str),
+    /// Whether messages come in from now on; earlier ones may have been missed.
+    Listening(bool),
 }
 
-/// What to do with a push. Given from above, since what is below knows no waiters.
-pub(crate) type OnPush = fn(&Arc<Front>, Push<'_>);
+/// What takes in the messages. Given from above, since what is below knows no locks.
+pub(crate) trait Listener: Any + Send + Sync {
+    fn hears(&self, message: Message<'_>);
+}
 
-#[derive(Debug)]
+/// Makes the listener of a new front.
+pub(crate) type MakeListener = fn() -> Arc<dyn Listener>;
+
 pub(crate) struct Front {
+    session: SessionId,
+    pushes: Pushes,
     /// Empty: there are no pushes.
     channel: String,
     listening: Mutex<bool>,
     /// How many messages have come in.
     heard: watch::Sender<u64>,
-    on_push: OnPush,
+    listener: Arc<dyn Listener>,
 }
 
 impl Front {
     /// With a channel that nobody else has.
-    pub(crate) fn new(on_push: OnPush) -> Self {
-        let name: u128 = rand::random();
-        Self::named(format!("redis-lock:{name:032x}"), on_push)
-    }
-
-    /// For a connection on which nothing can come in.
-    pub(crate) fn silent() -> Self {
-        Self::named(String::new(), |_, _| {})
-    }
-
-    fn named(channel: String, on_push: OnPush) -> Self {
+    pub(crate) fn new(pushes: Pushes, listener: MakeListener) -> Self {
+        let session = SessionId(rand::random());
+        let channel = match pushes {
+            Pushes::None => String::new(),
+            Pushes::Counted | Pushes::Uncounted => format!("redis-lock:{session}"),
+        };
         Front {
+            session,
+            pushes,
             channel,
             listening: Mutex::new(false),
             heard: watch::Sender::new(0),
-            on_push,
+            listener: listener(),
         }
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    pub(crate) fn pushes(&self) -> Pushes {
+        self.pushes
+    }
+
+    pub(crate) fn listener(&self) -> &dyn Listener {
+        &*self.listener
     }
 
     pub(crate) fn channel(&self) -> &str {
@@ -62,16 +83,16 @@ impl Front {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_listening(self: &Arc<Self>, listens: bool) {
+    pub(crate) fn set_listening(&self, listens: bool) {
         let mut listening = self
             .listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let begins = listens && !*listening;
+        let is_news = listens != *listening;
         *listening = listens;
         drop(listening);
-        if begins {
-            (self.on_push)(self, Push::Listening);
+        if is_news {
+            self.listener.hears(Message::Listening(listens));
         }
     }
 
@@ -81,7 +102,7 @@ impl Front {
     }
 
     /// Takes in whatever comes in on the connection; much of it may not be for us.
-    pub(crate) fn pushed(self: &Arc<Self>, push: &PushInfo) {
+    pub(crate) fn pushed(&self, push: &PushInfo) {
         let is_ours = || {
             let channel = push.data.first().map(from_redis_value_ref::<String>);
             matches!(channel, Some(Ok(channel)) if channel == self.channel)
@@ -92,7 +113,7 @@ impl Front {
                 self.set_listening(true);
                 self.heard.send_modify(|count| *count += 1);
                 if let Some(Ok(text)) = push.data.get(1).map(from_redis_value_ref::<String>) {
-                    (self.on_push)(self, Push::Granted(&text));
+                    self.listener.hears(Message::Text(&text));
                 }
             }
             PushKind::Subscribe if is_ours() => self.set_listening(true),
@@ -101,5 +122,13 @@ impl Front {
             PushKind::Disconnection => self.set_listening(false),
             _ => {}
         }
+    }
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
     }
 }

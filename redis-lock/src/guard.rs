@@ -10,11 +10,11 @@ use std::{
 };
 
 use crate::{
+    acquire::{give_back, unlock},
     error::{Error, Loss},
     hold::Hold,
     key::Key,
     mode::Mode,
-    unlock::{give_back, unlock},
 };
 
 /// A lock that is held, until it is [given back](Guard::unlock) or dropped.
@@ -108,7 +108,7 @@ impl Guard {
     /// ```
     #[must_use]
     pub fn token(&self) -> u64 {
-        self.hold().token
+        self.hold().token()
     }
 
     /// Whether the lock has been lost, as far as this process can know now. Once true, it stays true.
@@ -184,7 +184,7 @@ impl Guard {
 
     /// Gives the lock back and waits for Redis to confirm it. `guard.await` does the same.
     ///
-    /// If others of this process are next, and were let in together with this one, the lock is passed to the first of them
+    /// If others of this process are next, and have been granted the lock together with this one, the lock is passed to the first of them
     /// at once, without Redis.
     ///
     /// A Redis that does not answer is waited for during one [`command_timeout`](crate::Locker::command_timeout) at most;
@@ -234,7 +234,7 @@ impl IntoFuture for Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            give_back(hold);
+            give_back(&hold);
         }
     }
 }

@@ -45,7 +45,7 @@ impl Held {
     /// As [`Guard::token`](crate::Guard::token).
     #[must_use]
     pub fn token(&self) -> u64 {
-        self.0.token
+        self.0.token()
     }
 
     /// As [`Guard::is_lost`](crate::Guard::is_lost).

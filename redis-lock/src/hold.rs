@@ -1,4 +1,4 @@
-//! A lock that is held: whose it is, its token, and its lease.
+//! One request of a task: what it waits for, then what it holds.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,131 +8,161 @@ use std::{
     time::{Duration, Instant},
 };
 
+use once_cell::sync::OnceCell;
+use redis::RedisError;
 use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::{
+    core::io::{Input, Outcome, Refusal, WaiterId},
+    engine::shell::Entry,
     error::Loss,
-    lease::{Lease, Terms},
-    line::Turn,
-    mode::Mode,
     owner::Owner,
-    run::Claim,
-    script::With,
 };
 
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) owner: Arc<Owner>,
-    pub(crate) token: u64,
-    pub(crate) terms: Terms,
-    /// Until when a command of its acquisition that was not answered may yet be executed.
-    pub(crate) doubt: Option<Instant>,
-    /// Others of this process may be next, on the same lease.
-    pub(crate) in_run: bool,
-    /// It was taken by its own question, not granted to one who waited.
-    taken: bool,
-    watched: Mutex<Watched>,
+    /// The lock that knows of it, and as which waiter.
+    place: OnceCell<(Arc<Entry>, WaiterId)>,
+    phase: Mutex<Phase>,
     news: Arc<Notify>,
 }
 
-/// The part that changes.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    pub(crate) lease: Lease,
-    /// Where the hold stands in the engine's schedule.
-    pub(crate) planned: Option<Instant>,
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    Waiting,
+    Refused(Refusal, Option<RedisError>),
+    Held {
+        token: u64,
+        until: Instant,
+    },
+    Lost {
+        token: u64,
+        why: Loss,
+    },
+    /// Given back; the outcome is not known yet.
+    Returned {
+        token: u64,
+    },
+    Over {
+        token: u64,
+        outcome: Outcome,
+        error: Option<RedisError>,
+    },
 }
 
 impl Hold {
-    /// A hold that was asked for at `sent`.
-    pub(crate) fn new(
-        owner: Arc<Owner>,
-        token: u64,
-        terms: Terms,
-        sent: Instant,
-        doubt: Option<Instant>,
-    ) -> Self {
-        Self::over(owner, token, terms, doubt, Lease::new(terms, sent))
-    }
-
-    /// A hold that somebody has been let in to; until it is renewed it has what was left of another lease.
-    pub(crate) fn claimed(
-        owner: Arc<Owner>,
-        turn: Turn,
-        terms: Terms,
-        doubt: Option<Instant>,
-    ) -> Self {
-        let Claim { sent, mut ttl } = turn.claim;
-        if doubt.is_some() {
-            // A question of its own that arrives late makes it the ttl.
-            ttl = ttl.min(terms.first_ttl());
-        }
-        let lease = Lease::claimed(terms, sent, ttl, Instant::now());
-        Hold {
-            in_run: turn.in_run,
-            taken: false,
-            ..Self::over(owner, turn.token, terms, doubt, lease)
-        }
-    }
-
-    fn over(
-        owner: Arc<Owner>,
-        token: u64,
-        terms: Terms,
-        doubt: Option<Instant>,
-        lease: Lease,
-    ) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>) -> Self {
         Hold {
             owner,
-            token,
-            terms,
-            doubt,
-            in_run: false,
-            taken: true,
-            watched: Mutex::new(Watched {
-                lease,
-                planned: None,
-            }),
+            place: OnceCell::new(),
+            phase: Mutex::new(Phase::Waiting),
             news: Arc::default(),
         }
     }
 
-    /// What Redis need not find out when it is given back.
-    pub(crate) fn given(&self) -> With {
-        if self.taken && self.owner.mode == Mode::Write {
-            let ttl = self.terms.first_ttl();
-            With::Gate {
-                token: self.token,
-                ttl,
-            }
-        } else {
-            With::Nothing
+    pub(crate) fn joins(&self, entry: &Arc<Entry>, waiter: WaiterId) {
+        let _ = self.place.set((Arc::clone(entry), waiter));
+    }
+
+    pub(crate) fn place(&self) -> Option<&(Arc<Entry>, WaiterId)> {
+        self.place.get()
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begins(&self, token: u64, until: Instant) {
+        *self.locked() = Phase::Held { token, until };
+    }
+
+    pub(crate) fn extend(&self, to: Instant) {
+        if let Phase::Held { until, .. } = &mut *self.locked() {
+            *until = to;
         }
     }
 
-    pub(crate) fn watched(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn is_refused(&self, why: Refusal, error: Option<RedisError>) {
+        *self.locked() = Phase::Refused(why, error);
+    }
+
+    /// Also a hold that is being given back may turn out to have been lost.
+    pub(crate) fn is_revoked(&self, why: Loss) {
+        let mut phase = self.locked();
+        if let Phase::Held { token, .. } | Phase::Returned { token } = *phase {
+            *phase = Phase::Lost { token, why };
+        }
+    }
+
+    /// The task gives it back. `false`: there is nothing to give back.
+    pub(crate) fn returns(&self) -> bool {
+        let mut phase = self.locked();
+        match *phase {
+            Phase::Held { token, .. } => {
+                *phase = Phase::Returned { token };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn finishes(&self, outcome: Outcome, error: Option<RedisError>) {
+        let mut phase = self.locked();
+        let token = phase.token();
+        *phase = Phase::Over {
+            token,
+            outcome,
+            error,
+        };
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.locked().token()
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(*self.locked(), Phase::Held { .. })
     }
 
     pub(crate) fn is_lost(&self) -> bool {
-        self.watched().lease.is_lost(Instant::now())
+        self.loss().is_some()
     }
 
     /// Why it is lost, if it is.
     pub(crate) fn loss(&self) -> Option<Loss> {
-        self.watched().lease.loss(Instant::now())
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.watched().lease.is_over()
+        let ended = match *self.locked() {
+            Phase::Lost { why, .. } => return Some(why),
+            Phase::Held { until, .. } => until <= Instant::now(),
+            _ => false,
+        };
+        if !ended {
+            return None;
+        }
+        // The engine has not come to it yet; the core knows why.
+        if let Some((entry, _)) = self.place() {
+            entry.tell(Input::TimeReached);
+        }
+        match *self.locked() {
+            Phase::Lost { why, .. } => Some(why),
+            Phase::Held { until, .. } if until <= Instant::now() => Some(Loss::Paused),
+            _ => None,
+        }
     }
 
     pub(crate) fn valid_for(&self) -> Duration {
-        self.watched().lease.valid_for(Instant::now())
+        match *self.locked() {
+            Phase::Held { until, .. } => until.saturating_duration_since(Instant::now()),
+            _ => Duration::ZERO,
+        }
     }
 
-    /// Wakes everybody who waits for the loss. They look for themselves.
-    pub(crate) fn tell_loss(&self) {
+    /// Wakes everybody who waits for something to happen to it. They look for themselves.
+    pub(crate) fn tell_news(&self) {
         self.news.notify_waiters();
     }
 
@@ -151,6 +181,18 @@ impl Hold {
                 }
                 news.await;
             }
+        }
+    }
+}
+
+impl Phase {
+    fn token(&self) -> u64 {
+        match self {
+            Phase::Waiting | Phase::Refused(..) => 0,
+            Phase::Held { token, .. }
+            | Phase::Lost { token, .. }
+            | Phase::Returned { token }
+            | Phase::Over { token, .. } => *token,
         }
     }
 }

@@ -190,6 +190,11 @@ impl Names {
         Names { gate, role_at }
     }
 
+    /// The first of the names.
+    pub(crate) fn word(&self) -> &str {
+        &self.gate
+    }
+
     /// Hands out the name for each role, in the order of the scripts' KEYS.
     pub(crate) fn each(&self, mut take: impl FnMut(&str)) {
         let mut name = self.gate.clone();

@@ -77,12 +77,13 @@
 pub mod __private;
 mod acquire;
 mod address;
-mod ask;
 mod bounds;
 mod cause;
 mod check;
 mod code;
 mod connection;
+#[allow(dead_code, reason = "the simulator uses more of it")]
+mod core;
 mod ending;
 mod engine;
 mod enter;
@@ -96,8 +97,6 @@ mod held;
 mod hold;
 mod kept;
 mod key;
-mod lease;
-mod line;
 mod locker;
 mod mode;
 mod nesting;
@@ -105,15 +104,13 @@ mod options;
 mod own;
 mod owner;
 mod pause;
-mod release;
-mod renewal;
 mod report;
 mod request;
-mod run;
-mod script;
+mod store;
 mod survey;
 mod text;
-mod unlock;
+#[allow(dead_code, reason = "the simulator uses more of them")]
+mod values;
 mod wakeup;
 
 /// The redis-rs that this crate was built with, so that its version need not be guessed.

@@ -1,11 +1,6 @@
 //! The face of the crate: where locks come from, and with which options.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use once_cell::sync::OnceCell;
 use redis::ProtocolVersion;
@@ -17,8 +12,8 @@ use crate::{
     address::{Address, Target},
     check::{Check, check},
     connection::Link,
-    ending::Shutdown,
-    engine::{Engine, engine},
+    ending::{Shutdown, flush, let_go},
+    engine::{engine, session::look_at_clock},
     enter::{Entered, acquire_all, enter},
     error::Error,
     exec::{LockExec, LockScope},
@@ -31,11 +26,11 @@ use crate::{
     mode::Mode,
     options::{Options, Wait},
     own::OwnConnections,
-    renewal::{good_holds, interrupt},
     report::report,
     request::LockRequest,
     survey::{cut_short, speaking, survey, unusable},
-    wakeup::{Wakeups, on_push},
+    values::session::Pushes,
+    wakeup::{Wakeups, listener},
 };
 
 /// Takes locks. Cheap to clone; all clones, and all that the options return, share one connection.
@@ -63,6 +58,7 @@ use crate::{
 /// | [`command_timeout`](Locker::command_timeout) | 1 s | far above a round trip, and below what a caller would wait for |
 /// | [`auto_extend`](Locker::auto_extend) | true | work may take longer than the ttl |
 /// | [`max_hold`](Locker::max_hold) | none | only you know how long is too long |
+/// | [`min_hold`](Locker::min_hold) | none | only a job that runs once a tick needs it |
 /// | [`namespace`](Locker::namespace) | `"lock"` | the prefix of every name in Redis |
 ///
 /// ```no_run
@@ -106,7 +102,10 @@ impl Locker {
     /// ```
     #[must_use]
     pub fn new(connection: impl RedisConnection) -> Self {
-        Self::over(Link::new(connection, Arc::new(Front::silent())))
+        Self::over(Link::new(
+            connection,
+            Arc::new(Front::new(Pushes::None, listener)),
+        ))
     }
 
     /// As [`new`](Locker::new), with wake-ups that come in on that connection: see [`Wakeups`] for how it is set up.
@@ -155,11 +154,15 @@ impl Locker {
         let engine = engine()?;
         let surveyed = engine.spawn(survey(engine, client.clone(), as_is)).await;
         let client = surveyed.map_err(|stopped| cut_short(&client, stopped))??;
-        let connections = OwnConnections::new(&client, engine, on_push);
+        let connections = OwnConnections::new(&client, engine, listener);
         let connections = connections.map_err(|cause| unusable(&client, cause))?;
         let settled = connections.settle().await;
         settled.map_err(|cause| unusable(&client, cause))?;
-        Ok(Self::over(Link::over(connections)))
+        let link = Link::over(connections);
+        look_at_clock(&link)
+            .await
+            .map_err(|cause| unusable(&client, cause))?;
+        Ok(Self::over(link))
     }
 
     /// As [`connect`](Locker::connect), for a Redis that may come up later than this service: returns at once, and connects
@@ -190,7 +193,7 @@ impl Locker {
         } else {
             speaking(&client, ProtocolVersion::RESP3).map_err(failed)?
         };
-        let connections = OwnConnections::new(&chosen, engine()?, on_push).map_err(failed)?;
+        let connections = OwnConnections::new(&chosen, engine()?, listener).map_err(failed)?;
         Ok(Self::over(Link::over(connections)))
     }
 
@@ -230,7 +233,7 @@ impl Locker {
         let interrupted = let_go(engine, &link, grace).await;
         Shutdown {
             interrupted,
-            left: link.ending.flush(engine, limit).await,
+            left: flush(engine, &link, limit).await,
         }
     }
 
@@ -250,7 +253,7 @@ impl Locker {
     pub async fn flush(&self) -> bool {
         match engine() {
             Ok(engine) => {
-                let left = self.link.ending.flush(engine, self.options.command_timeout);
+                let left = flush(engine, &self.link, self.options.command_timeout);
                 left.await.is_empty()
             }
             Err(_) => true, // then nothing was ever taken
@@ -387,6 +390,34 @@ impl Locker {
     #[must_use]
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
         self.options.max_hold = Some(max_hold);
+        self
+    }
+
+    /// Others are kept out for this long from when the lock was taken, also if the lock is given back earlier, and if the
+    /// process ends. Default none; at most a year.
+    ///
+    /// For a job that every instance starts at the same tick of the clock and one of them is to run. The clocks of the
+    /// instances differ, and a short job would be over before the next instance starts the same one: choose a `min_hold`
+    /// longer than the clocks may differ, and shorter than the time between two ticks. Nothing is held up: the call that gives
+    /// the lock back returns at once.
+    ///
+    /// The lease in Redis is as long from the beginning, if the [`ttl`](Locker::ttl) is shorter.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn send_newsletter() {}
+    /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
+    /// // On all instances, every minute:
+    /// let job = locker.min_hold(Duration::from_secs(30));
+    /// if let Some(guard) = job.try_lock("newsletter").await? {
+    ///     send_newsletter().await;
+    ///     guard.unlock().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn min_hold(mut self, min_hold: Duration) -> Self {
+        self.options.min_hold = Some(min_hold);
         self
     }
 
@@ -712,30 +743,6 @@ impl fmt::Debug for Locker {
         f.debug_struct("Locker")
             .field("options", &self.options)
             .finish_non_exhaustive()
-    }
-}
-
-/// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
-async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> usize {
-    let end = Instant::now() + grace;
-    let mut news = link.ending.news();
-    loop {
-        let of = Arc::clone(link);
-        let holds = engine.spawn(async move { good_holds(&of) }).await;
-        let holds = holds.unwrap_or_default();
-        let left = end.saturating_duration_since(Instant::now());
-        if holds.is_empty() {
-            return 0;
-        }
-        if left.is_zero() {
-            for hold in &holds {
-                interrupt(engine, hold);
-            }
-            return holds.len();
-        }
-        drop(holds);
-        // Each hold that ends says so; a lease that ends by itself is seen at the end.
-        engine.timeout(left, news.changed()).await;
     }
 }
 

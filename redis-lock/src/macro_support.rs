@@ -31,6 +31,7 @@ pub struct Opts {
     wait: Option<Wait>,
     ttl: Option<Duration>,
     max_hold: Option<Duration>,
+    min_hold: Option<Duration>,
     auto_extend: Option<bool>,
     command_timeout: Option<Duration>,
     namespace: Option<Arc<str>>,
@@ -45,6 +46,7 @@ impl Opts {
             wait: None,
             ttl: None,
             max_hold: None,
+            min_hold: None,
             auto_extend: None,
             command_timeout: None,
             namespace: None,
@@ -61,6 +63,12 @@ impl Opts {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    #[must_use]
+    pub fn min_hold(mut self, min_hold: Duration) -> Self {
+        self.min_hold = Some(min_hold);
         self
     }
 
@@ -108,6 +116,9 @@ impl Opts {
         }
         if let Some(max_hold) = self.max_hold {
             locker = locker.max_hold(max_hold);
+        }
+        if let Some(min_hold) = self.min_hold {
+            locker = locker.min_hold(min_hold);
         }
         if let Some(auto_extend) = self.auto_extend {
             locker = locker.auto_extend(auto_extend);

@@ -8,8 +8,9 @@ use std::{
 use crate::{
     bounds::{
         COMMAND_TIMEOUT_OUT_OF_BOUNDS, LONGEST, LONGEST_COMMAND, LONGEST_NAMESPACE,
-        MAX_HOLD_OUT_OF_BOUNDS, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH, NOT_IN_NAMESPACE,
-        SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT, WAIT_TOO_LONG,
+        MAX_HOLD_OUT_OF_BOUNDS, MIN_HOLD_TOO_LONG, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH,
+        NOT_IN_NAMESPACE, SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT,
+        WAIT_TOO_LONG,
     },
     error::Error,
     key::Key,
@@ -46,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) command_timeout: Duration,
     pub(crate) auto_extend: bool,
     pub(crate) max_hold: Option<Duration>,
+    pub(crate) min_hold: Option<Duration>,
     pub(crate) namespace: Arc<str>,
 }
 
@@ -83,6 +85,11 @@ impl Options {
         {
             return invalid("max_hold", format!("{max_hold:?}"), MAX_HOLD_OUT_OF_BOUNDS);
         }
+        if let Some(min_hold) = self.min_hold
+            && min_hold > LONGEST
+        {
+            return invalid("min_hold", format!("{min_hold:?}"), MIN_HOLD_TOO_LONG);
+        }
         let namespace = &*self.namespace;
         if namespace.is_empty() || namespace.len() > LONGEST_NAMESPACE {
             // An error must not carry a megabyte around.
@@ -93,14 +100,6 @@ impl Options {
             return invalid("namespace", format!("{namespace:?}"), NAMESPACE_CHARACTERS);
         }
         Ok(())
-    }
-
-    /// When a call that began at `started` has to end, whatever happens.
-    pub(crate) fn limit(&self, started: Instant) -> Option<Instant> {
-        match self.wait {
-            Wait::For(wait) => Some(started + wait + self.command_timeout),
-            Wait::Forever => None,
-        }
     }
 
     /// What is left of them for a further lock, in that mode, after a wait that began at `started`.
@@ -126,6 +125,7 @@ impl Default for Options {
             command_timeout: Duration::from_secs(1),
             auto_extend: true,
             max_hold: None,
+            min_hold: None,
             namespace: "lock".into(),
         }
     }

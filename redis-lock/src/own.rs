@@ -20,8 +20,9 @@ use tokio::runtime::{Handle, Id};
 use crate::{
     connection::{Connection, Reply},
     engine::Engine,
-    front::{Front, OnPush},
+    front::{Front, MakeListener},
     kept::{Kept, Made, keep_up},
+    values::session::Pushes,
 };
 
 #[derive(Clone)]
@@ -33,7 +34,7 @@ struct Shared {
     server: Arc<str>,
     /// Whether the client speaks RESP3, in which Redis can push.
     pushes: bool,
-    on_push: OnPush,
+    listener: MakeListener,
     engine: &'static Engine,
     /// How many connections have been made.
     made: Made,
@@ -46,11 +47,11 @@ impl OwnConnections {
     pub(crate) fn new(
         client: &Client,
         engine: &'static Engine,
-        on_push: OnPush,
+        listener: MakeListener,
     ) -> RedisResult<Self> {
         let client = with_tcp_settings(client)?;
         let info = client.get_connection_info();
-        let of_engine = Arc::new(Kept::new(Arc::new(Front::silent())));
+        let of_engine = Arc::new(Kept::new(Arc::new(Front::new(Pushes::None, listener))));
         let made = Made::default();
         engine.spawn(keep_up(
             Arc::clone(&of_engine),
@@ -61,7 +62,7 @@ impl OwnConnections {
         Ok(OwnConnections(Arc::new(Shared {
             server: info.addr().to_string().into(),
             pushes: info.redis_settings().protocol().supports_resp3(),
-            on_push,
+            listener,
             engine,
             made,
             of_engine,
@@ -151,12 +152,13 @@ impl Shared {
         }
         // Before `of_runtimes` is locked: `can_connect` may panic, and a panic hook is code of the user.
         let own = can_connect().then(|| {
-            let front = if self.pushes {
-                Front::new(self.on_push)
+            // On a single server `PUBLISH` counts who has heard.
+            let pushes = if self.pushes {
+                Pushes::Counted
             } else {
-                Front::silent()
+                Pushes::None
             };
-            Arc::new(Kept::new(Arc::new(front)))
+            Arc::new(Kept::new(Arc::new(Front::new(pushes, self.listener))))
         });
         let mut of_runtimes = self.of_runtimes();
         if let Some(kept) = of_runtimes.get(&runtime.id()) {
@@ -283,6 +285,16 @@ fn can_connect() -> bool {
 mod tests {
     use super::*;
 
+    struct Deaf;
+
+    impl crate::front::Listener for Deaf {
+        fn hears(&self, _: crate::front::Message<'_>) {}
+    }
+
+    fn listener() -> Arc<dyn crate::front::Listener> {
+        Arc::new(Deaf)
+    }
+
     fn settings_of(client: &Client) -> TcpSettings {
         let client = with_tcp_settings(client).expect("the address is as good as before");
         client.get_connection_info().tcp_settings().clone()
@@ -302,7 +314,7 @@ mod tests {
     fn no_runtime_is_remembered_after_its_end() {
         let client = Client::open("redis://127.0.0.1:1").expect("a URL");
         let engine = crate::engine::engine().expect("it starts");
-        let connections = OwnConnections::new(&client, engine, |_, _| {}).expect("an address");
+        let connections = OwnConnections::new(&client, engine, listener).expect("an address");
         for with_io in [true, false] {
             let mut builder = tokio::runtime::Builder::new_current_thread();
             if with_io {

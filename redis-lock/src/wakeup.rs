@@ -1,44 +1,20 @@
-//! Wake-ups: what becomes of a push from Redis, and how a user's own connection can have them.
+//! Wake-ups: how a user's own connection can have pushes.
 //!
-//! A wake-up is a hint and may be lost; the guarantee is the heartbeat (see `ask.rs`).
+//! A wake-up is a hint and may be lost; the guarantee is the heartbeat.
 
 use std::sync::Arc;
 
 use redis::{PushInfo, aio::SendError};
 
 use crate::{
-    ask::finish,
-    front::{Front, Push},
-    line::{After, lines},
-    owner::Id,
+    engine::session::Session,
+    front::{Front, Listener},
+    values::session::Pushes,
 };
 
-/// Redis makes tokens as doubles, so all of them are below this.
-const TOKENS_END: u64 = 1 << 53;
-
-/// What came in on a front's channel.
-pub(crate) fn on_push(front: &Arc<Front>, push: Push<'_>) {
-    let mut after = After::default();
-    match push {
-        Push::Granted(text) => {
-            let mut words = text.split(' ');
-            let first = words.next().and_then(Id::parse);
-            let token = words.next().and_then(|token| token.parse().ok());
-            // Anyone who may publish on the channel can send anything.
-            let token = token.filter(|token| *token < TOKENS_END);
-            if let (Some(first), Some(token)) = (first, token) {
-                let ids: Option<Vec<_>> = [Some(first)]
-                    .into_iter()
-                    .chain(words.map(Id::parse))
-                    .collect();
-                if let Some(ids) = ids {
-                    lines().granted(&ids, token, &mut after);
-                }
-            }
-        }
-        Push::Listening => lines().ask_again(front, &mut after),
-    }
-    finish(after);
+/// What takes in the pushes of a front.
+pub(crate) fn listener() -> Arc<dyn Listener> {
+    Arc::new(Session::default())
 }
 
 /// Wake-ups for a connection of your own, so that whoever waits for a lock over it hears of its turn at once instead of
@@ -79,7 +55,8 @@ impl Wakeups {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        Wakeups(Arc::new(Front::new(on_push)))
+        // It may be that of a cluster.
+        Wakeups(Arc::new(Front::new(Pushes::Uncounted, listener)))
     }
 
     /// The channel to subscribe to. It begins with `redis-lock:`, so an ACL can allow `&redis-lock:*`.

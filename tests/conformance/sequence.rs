@@ -243,7 +243,10 @@ impl Sequence {
                     )),
                 }
             }
-            4 | 5 => Command::Heartbeat { done_below },
+            4 | 5 => Command::Heartbeat {
+                done_below,
+                keeps_grant: !random.one_in(4),
+            },
             6 | 7 => {
                 if random.one_in(2) {
                     session.epoch += 1;

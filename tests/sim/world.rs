@@ -152,6 +152,8 @@ const START: u64 = 1_790_000_000_000_000;
 const LIMIT: Duration = Duration::from_secs(600);
 /// More than any run needs.
 const MOST_EVENTS: u64 = 100_000;
+/// By so much a session's view of its lease ends before the store's, at the most.
+const MARGIN: Duration = Duration::from_millis(205);
 /// The longest lease in a plan.
 const LONGEST_TTL: Duration = Duration::from_secs(20);
 /// The longest time to settle what may yet be executed, over connections that lose messages.
@@ -1282,8 +1284,8 @@ impl<'a> World<'a> {
                 let is_used =
                     |tickets: Tickets| process.core.waiters.within(tickets).next().is_some();
                 let grant = state.grants.get(&Holder::Session(process.id));
-                let grant =
-                    grant.is_some_and(|held| held.end > now && !is_used(held.granted.tickets));
+                let grant = grant
+                    .is_some_and(|held| held.end > now + MARGIN && !is_used(held.granted.tickets));
                 let mut queue = state.queue.iter();
                 let queued = queue.any(|range| {
                     let is_alive = state
@@ -1376,7 +1378,10 @@ impl<'a> World<'a> {
             .map(|process| process.id)
             .collect();
         let left = self.store.state(LOCK).and_then(|state| {
-            let grants = state.grants.iter().filter(|(_, held)| held.end > now);
+            let grants = state
+                .grants
+                .iter()
+                .filter(|(_, held)| held.end > now + MARGIN);
             let mut of_living = grants
                 .filter(|(holder, _)| matches!(holder, Holder::Session(id) if ids.contains(id)));
             of_living.next().map(|left| format!("{left:?}"))

@@ -46,6 +46,10 @@ pub(crate) struct Release {
     /// Another command has told the store as well that the tickets are done.
     pub(crate) is_told_elsewhere: bool,
     pub(crate) state: ReleaseState,
+    /// When it is sent once more, although it may be under way.
+    pub(crate) twice_at: Option<Time>,
+    /// A task had held the lock.
+    pub(crate) was_held: bool,
     /// Later than this the store has ended the lease by itself.
     pub(crate) expires: Time,
     /// Who waits for the outcome, and until when.
@@ -78,6 +82,13 @@ pub(crate) struct Doubt {
     pub(crate) until: Time,
 }
 
+/// A point in the order of what this session has given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    release: u64,
+    call: CallId,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calls {
     in_flight: Vec<Call>,
@@ -100,7 +111,8 @@ impl Calls {
             id,
             kind,
             sent: now,
-            limit: now + within,
+            // Whoever sends it gives it up by then.
+            limit: now + within + Duration::from_millis(10),
         });
         id
     }
@@ -136,6 +148,34 @@ impl Calls {
         })
     }
 
+    pub(crate) fn kind(&self, id: CallId) -> Option<&Kind> {
+        let call = self.in_flight.iter().find(|call| call.id == id);
+        call.map(|call| &call.kind)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            release: self.numbers,
+            call: self.next_id(),
+        }
+    }
+
+    /// Whether a release up to the mark is not confirmed yet.
+    pub(crate) fn has_release_up_to(&self, mark: Mark) -> bool {
+        self.releases.iter().any(|release| {
+            release.number <= mark.release
+                && !matches!(release.state, ReleaseState::Confirmed { .. })
+        })
+    }
+
+    /// The tickets of the `acquire` in flight, if it was sent before the mark.
+    pub(crate) fn acquires_up_to(&self, mark: Mark) -> Option<Tickets> {
+        self.in_flight.iter().find_map(|call| match call.kind {
+            Kind::Acquire { tickets, .. } if call.id < mark.call => Some(tickets),
+            _ => None,
+        })
+    }
+
     pub(crate) fn has_heartbeat(&self) -> bool {
         let mut calls = self.in_flight.iter();
         calls.any(|call| call.kind == Kind::Heartbeat)
@@ -146,6 +186,12 @@ impl Calls {
         release.number = self.numbers;
         self.releases.push(release);
         self.numbers
+    }
+
+    /// Whether a command for the release is under way.
+    pub(crate) fn is_releasing(&self, number: u64) -> bool {
+        let mut calls = self.in_flight.iter();
+        calls.any(|call| call.kind == Kind::Release(number))
     }
 
     pub(crate) fn release(&mut self, number: u64) -> Option<&mut Release> {

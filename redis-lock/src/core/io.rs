@@ -99,8 +99,8 @@ pub(crate) enum Effect {
     Revoke { waiter: WaiterId, why: Loss },
     /// The outcome of [`Input::Unlocked`].
     Finish { waiter: WaiterId, outcome: Outcome },
-    /// A release was not confirmed before its lease had ended anyway.
-    GiveUp { tickets: Tickets },
+    /// A release was not confirmed before its lease had ended anyway. `was_held`: a task had held the lock.
+    GiveUp { tickets: Tickets, was_held: bool },
 }
 
 /// Why a task does not get the lock.
@@ -140,6 +140,8 @@ pub(crate) enum Command {
     Heartbeat {
         /// All tickets below this one are done.
         done_below: Ticket,
+        /// The grant is to last for a waiter lease as well: nobody has renewed it yet.
+        keeps_grant: bool,
     },
     /// Sets the lease of the grant that has this ticket. Of two renewals that the store gets out of order, the one with the
     /// higher `epoch` counts; within one epoch a renewal never shortens the lease.

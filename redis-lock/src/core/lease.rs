@@ -198,6 +198,11 @@ impl Lease {
         self.renewal = Renewal::Failed { again };
     }
 
+    /// A renewal is under way, or has failed: it may have been executed.
+    pub(crate) fn may_have_been_renewed(&self) -> bool {
+        self.renewal != Renewal::None
+    }
+
     /// Why the lease has ended without being renewed: this process stood still if what was to happen long before the end
     /// did not happen.
     pub(crate) fn loss(&self, ttl: Duration) -> Loss {

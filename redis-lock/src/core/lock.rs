@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use crate::{
     core::{
-        calls::{Calls, Doubt, Kind, Release, ReleaseState},
+        calls::{Call, Calls, Doubt, Kind, Mark, Release, ReleaseState},
         grant::{Grant, Queued},
         io::{
             CallError, CallErrorKind, CallId, Command, Effect, Granted, Input, Outcome, Push,
-            Queue, Refusal, Terms, View, WaiterId, Want,
+            Queue, Refusal, Terms, Untouched, View, WaiterId, Want,
         },
         lease::Wanted,
         waiters::{Stage, Waiter, Waiters},
@@ -28,8 +28,10 @@ use crate::{
 pub(crate) const WAITER_LEASE: Duration = Duration::from_secs(3);
 /// How often a session that waits sends a heartbeat.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A task whose turn it is, and that is not polled for this long, is passed over.
+/// A task whose turn it is, and that is not polled for this long, is passed over. After half of that all behind it in the
+/// grant are woken, so that those who are not polled either are passed over with it.
 pub(crate) const UNPOLLED: Duration = Duration::from_secs(1);
+pub(crate) const ROLL_CALL: Duration = Duration::from_millis(500);
 /// How long a heartbeat may take: short enough for another one before the waiter lease ends.
 const LONGEST_BEAT: Duration = Duration::from_millis(1500);
 /// An `acquire` may be executed for this much longer than its reply is waited for.
@@ -37,6 +39,11 @@ pub(crate) const LATE_MARGIN: Duration = Duration::from_millis(250);
 /// How long a command may be on its way where the server's clock does not say. TCP may take longer; this covers links that
 /// were slow, not those that were dead.
 const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
+/// How long the reply to a release may take that no task waits for, before the release is sent once more.
+const IMPATIENCE: Duration = Duration::from_millis(100);
+/// A link that broke is often back at the next try, and there are two links: that of the task's runtime and the engine's. So
+/// many tries are made, also if the task's time is over.
+const TRIES: u32 = 3;
 /// How long a login that is refused is taken for one that will be granted in a moment.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Ranges in one `acquire`.
@@ -119,6 +126,8 @@ impl Lock {
     }
 
     pub(crate) fn handle(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        // Before all else: what comes in after a lease has ended does not explain why it has ended.
+        self.end_grant_in_time(now, effects);
         match input {
             Input::Requested {
                 waiter,
@@ -126,13 +135,32 @@ impl Lock {
                 terms,
                 queue,
             } => self.requested(waiter, mode, terms, queue, now),
-            Input::Polled { waiter } => self.polled(waiter, now, effects),
+            Input::Polled { waiter } => {
+                // Most polls are no news.
+                if !self.polled(waiter, now, effects) {
+                    return;
+                }
+            }
             Input::Abandoned { waiter } => self.leaves(waiter, false, now, effects),
             Input::Unlocked { waiter } => self.leaves(waiter, true, now, effects),
             Input::Interrupted { waiter, why } => {
                 if let Some(ticket) = self.waiters.ticket(waiter) {
                     effects.push(Effect::Revoke { waiter, why });
-                    self.waiters.remove(ticket);
+                    let cools = self.waiters.get(ticket).and_then(|waiter| {
+                        let min_hold = waiter.terms.min_hold?;
+                        match waiter.stage {
+                            Stage::Active(active) => Some(active.since + min_hold),
+                            _ => None,
+                        }
+                    });
+                    match (cools, self.waiters.get_mut(ticket)) {
+                        (Some(until), Some(waiter)) if until > now => {
+                            waiter.stage = Stage::Cooling { until };
+                        }
+                        _ => {
+                            self.waiters.remove(ticket);
+                        }
+                    }
                 }
             }
             Input::Replied { call, reply } => self.replied(call, reply, now, effects),
@@ -158,6 +186,23 @@ impl Lock {
             && !self.asks
     }
 
+    /// When the lease of the grant ends.
+    pub(crate) fn lease_end(&self) -> Option<Time> {
+        self.grant.as_ref().map(|grant| grant.lease.until())
+    }
+
+    /// What is to be given back so far. `None`: nothing.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        let mark = self.calls.mark();
+        self.owes(mark).then_some(mark)
+    }
+
+    /// Whether something of that is still to be given back.
+    pub(crate) fn owes(&self, mark: Mark) -> bool {
+        let deserted = |tickets| self.waiters.within(tickets).next().is_none();
+        self.calls.has_release_up_to(mark) || self.calls.acquires_up_to(mark).is_some_and(deserted)
+    }
+
     /// Above every ticket so far.
     pub(crate) fn next_ticket(&self) -> Ticket {
         self.waiters.next_ticket()
@@ -172,25 +217,33 @@ impl Lock {
             requested: now,
             stage: Stage::Waiting,
             failures: 0,
+            asked: None,
+            decides: None,
+            is_called: false,
         });
     }
 
-    fn polled(&mut self, id: WaiterId, now: Time, effects: &mut Vec<Effect>) {
+    /// Returns whether that changes anything.
+    fn polled(&mut self, id: WaiterId, now: Time, effects: &mut Vec<Effect>) -> bool {
         if self.waiters.unpark(id) {
-            return;
+            return true;
+        }
+        let ticket = self.waiters.ticket(id);
+        let waiter = ticket.and_then(|ticket| self.waiters.get_mut(ticket));
+        let Some(waiter) = waiter else {
+            return false;
+        };
+        waiter.is_called = false;
+        if !matches!(waiter.stage, Stage::Offered { .. }) {
+            return false;
         }
         // What has ended by now must not be taken.
         self.end_grant_in_time(now, effects);
-        let Some(ticket) = self.waiters.ticket(id) else {
-            return;
-        };
-        let Some(grant) = &mut self.grant else {
-            return;
-        };
-        let Some(waiter) = self.waiters.get_mut(ticket) else {
-            return;
-        };
-        if let Stage::Offered { .. } = waiter.stage {
+        if let Some(ticket) = self.waiters.ticket(id)
+            && let Some(grant) = &self.grant
+            && let Some(waiter) = self.waiters.get_mut(ticket)
+            && let Stage::Offered { .. } = waiter.stage
+        {
             let active = waiter.active(now, &grant.lease);
             waiter.stage = Stage::Active(active);
             effects.push(Effect::Grant {
@@ -199,6 +252,7 @@ impl Lock {
                 until: active.until,
             });
         }
+        true
     }
 
     /// The task has no more use for the lock. `waits`: it waits for the outcome.
@@ -267,20 +321,46 @@ impl Lock {
         let Some(call) = self.calls.end(id) else {
             return; // given up before
         };
-        match reply {
-            Ok(view) => self.answered(&call, &view, now, effects),
-            Err(error) => self.failed(&call, error, now, effects),
-        }
+        let why = match reply {
+            Ok(view) => {
+                self.answered(&call, &view, now, effects);
+                Refusal::Contended
+            }
+            Err(error) => {
+                self.failed(&call, error, now, effects);
+                Refusal::Failed
+            }
+        };
+        self.decide(call.id, why, effects);
         self.calls.prune();
     }
 
-    fn failed(
-        &mut self,
-        call: &crate::core::calls::Call,
-        error: CallError,
-        now: Time,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Tasks whose time is over have waited for this reply, or an earlier one.
+    fn decide(&mut self, call: CallId, why: Refusal, effects: &mut Vec<Effect>) {
+        let decided: Vec<_> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| waiter.decides.is_some_and(|decides| decides <= call))
+            .map(|(ticket, _)| ticket)
+            .collect();
+        for ticket in decided {
+            // It may be its turn by now.
+            let is_next = self.grant.as_ref().is_some_and(|grant| {
+                let mut within = self.waiters.within(grant.tickets());
+                let first = within.next().map(|(first, _)| first);
+                grant.mode() == Mode::Read && grant.tickets().contains(ticket)
+                    || first == Some(ticket)
+            });
+            if let Some(waiter) = self.waiters.get(ticket)
+                && waiter.stage == Stage::Waiting
+                && !is_next
+            {
+                self.refuse(ticket, why, effects);
+            }
+        }
+    }
+
+    fn failed(&mut self, call: &Call, error: CallError, now: Time, effects: &mut Vec<Effect>) {
         match &call.kind {
             Kind::Acquire {
                 tickets,
@@ -312,7 +392,7 @@ impl Lock {
     }
 
     /// This `acquire` may have been executed, or be executed later.
-    fn doubts(&mut self, call: &crate::core::calls::Call, tickets: Tickets, not_after: ServerTime) {
+    fn doubts(&mut self, call: &Call, tickets: Tickets, not_after: ServerTime) {
         let clock = self.clock;
         let uncertain = clock.map(|clock| clock.received.since(clock.sent));
         let uncertain = uncertain.unwrap_or_default() + Duration::from_millis(2);
@@ -392,8 +472,7 @@ impl Lock {
             .filter(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_known(*ticket))
             .filter(|(_, waiter)| {
                 let is_over = waiter.wait_end().is_some_and(|end| end <= now);
-                // A link that broke is often back at the second try; so that one is always made.
-                is_hopeless || (is_over && waiter.failures > 1)
+                is_hopeless || (is_over && waiter.failures >= TRIES)
             })
             .map(|(ticket, _)| ticket)
             .collect();
@@ -429,6 +508,9 @@ impl Lock {
     ) {
         const FIRST: Duration = Duration::from_millis(20);
         const LONGEST: Duration = Duration::from_millis(500);
+        if self.calls.is_releasing(number) {
+            return; // it was sent twice, and the other one is still under way
+        }
         let Some(release) = self.calls.release(number) else {
             return;
         };
@@ -445,11 +527,10 @@ impl Lock {
             effects.push(Effect::Finish { waiter, outcome });
         }
         if is_fatal || again >= release.expires {
-            let tickets = release.tickets;
-            self.calls
-                .releases
-                .retain(|release| release.number != number);
-            effects.push(Effect::GiveUp { tickets });
+            let (tickets, was_held) = (release.tickets, release.was_held);
+            let releases = &mut self.calls.releases;
+            releases.retain(|release| release.number != number);
+            effects.push(Effect::GiveUp { tickets, was_held });
         } else {
             release.state = ReleaseState::Failed { again };
         }
@@ -475,6 +556,8 @@ impl Lock {
             tries: 0,
             is_told_elsewhere: false,
             state: ReleaseState::InFlight,
+            twice_at: None,
+            was_held: true,
             expires: now + length,
             finishes,
             limit,
@@ -483,19 +566,33 @@ impl Lock {
         self.send_release(number, untouched, now, effects);
     }
 
-    /// Tells the store that tickets are done which nobody has a use for.
-    pub(crate) fn release_range(&mut self, tickets: Tickets, now: Time, effects: &mut Vec<Effect>) {
-        let release = Release {
+    /// As [`release_range`](Self::release_range), later.
+    fn release_at(&mut self, tickets: Tickets, at: Time) {
+        self.calls.new_release(Release {
+            state: ReleaseState::Failed { again: at },
+            ..Self::range_release(tickets, at)
+        });
+    }
+
+    fn range_release(tickets: Tickets, now: Time) -> Release {
+        Release {
             number: 0,
             tickets,
             keep_out_until: None,
             tries: 0,
             is_told_elsewhere: false,
             state: ReleaseState::InFlight,
+            twice_at: None,
+            was_held: false,
             expires: now + WAITER_LEASE,
             finishes: None,
             limit: HEARTBEAT,
-        };
+        }
+    }
+
+    /// Tells the store that tickets are done which nobody has a use for.
+    pub(crate) fn release_range(&mut self, tickets: Tickets, now: Time, effects: &mut Vec<Effect>) {
+        let release = Self::range_release(tickets, now);
         let number = self.calls.new_release(release);
         self.send_release(number, None, now, effects);
     }
@@ -503,7 +600,7 @@ impl Lock {
     fn send_release(
         &mut self,
         number: u64,
-        untouched: Option<crate::core::io::Untouched>,
+        untouched: Option<Untouched>,
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
@@ -512,6 +609,12 @@ impl Lock {
         };
         release.tries += 1;
         release.state = ReleaseState::InFlight;
+        // The link, or the runtime that is to take in the reply, may hang: it is sent once more, over another one.
+        let patience = match release.finishes {
+            Some(_) => release.limit / 2,
+            None => (release.limit / 2).min(IMPATIENCE),
+        };
+        release.twice_at = (release.tries == 1).then(|| now + patience);
         let keep_out = release.keep_out_until.map(|until| until.since(now));
         let command = Command::Release {
             tickets: release.tickets,
@@ -584,7 +687,7 @@ impl Lock {
         }
         self.calls.end_doubt(now);
         self.end_grant_in_time(now, effects);
-        self.pass_over(now);
+        self.pass_over(now, effects);
         self.give_turns(now, effects);
         self.end_waits(now, effects);
         self.refuse_tries(effects);
@@ -601,13 +704,18 @@ impl Lock {
             return;
         };
         let mut over = Vec::new();
+        let mut cooling = Vec::new();
         for (ticket, waiter) in self.waiters.within(grant.tickets()) {
             match waiter.stage {
                 Stage::Active(active) => {
                     if let Some((end, why)) = active.end
                         && end <= now
                     {
-                        over.push((ticket, Some((waiter.id, why))));
+                        let cools = waiter.terms.min_hold.map(|min| active.since + min);
+                        match cools.filter(|until| *until > now) {
+                            Some(until) => cooling.push((ticket, until, waiter.id, why)),
+                            None => over.push((ticket, Some((waiter.id, why)))),
+                        }
                     }
                 }
                 Stage::Cooling { until } if until <= now => over.push((ticket, None)),
@@ -615,6 +723,12 @@ impl Lock {
             }
         }
         self.end_turns(over, effects);
+        for (ticket, until, waiter, why) in cooling {
+            if let Some(waiter) = self.waiters.get_mut(ticket) {
+                waiter.stage = Stage::Cooling { until };
+            }
+            effects.push(Effect::Revoke { waiter, why });
+        }
         let Some(grant) = &self.grant else {
             return;
         };
@@ -622,9 +736,16 @@ impl Lock {
             let longest = self.longest_ttl(grant.tickets());
             let why = grant.lease.loss(longest);
             let tickets = grant.tickets();
+            // A renewal may have been executed although its reply was lost. Else the store's lease ends by itself.
+            let may_last = grant.lease.may_have_been_renewed();
+            let over = grant.lease.end() + Duration::from_millis(1);
             self.lose_grant(why, effects);
-            // A renewal may have been executed although its reply was lost.
-            self.release_range(tickets, now, effects);
+            if may_last {
+                self.release_range(tickets, now, effects);
+            } else {
+                // Not before its time, but then: who is next has to be told.
+                self.release_at(tickets, over);
+            }
         }
     }
 
@@ -648,17 +769,42 @@ impl Lock {
     }
 
     /// Tasks that are not polled lose their turn.
-    fn pass_over(&mut self, now: Time) {
-        let is_unpolled = |waiter: &Waiter| matches!(waiter.stage, Stage::Offered { since } if since + UNPOLLED <= now);
+    fn pass_over(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(grant) = &self.grant else {
             return;
         };
-        let within = self.waiters.within(grant.tickets());
-        let unpolled: Vec<_> = within
-            .filter(|(_, waiter)| is_unpolled(waiter))
+        let tickets = grant.tickets();
+        let mut is_called = false;
+        let mut is_over = false;
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            if let Stage::Offered { since, called } = &mut waiter.stage {
+                is_called |= !*called && *since + ROLL_CALL <= now;
+                *called |= is_called;
+                is_over |= *since + UNPOLLED <= now;
+            }
+        }
+        if is_called {
+            for (_, waiter) in self.waiters.within_mut(tickets) {
+                if waiter.stage == Stage::Waiting {
+                    waiter.is_called = true;
+                    effects.push(Effect::Wake { waiter: waiter.id });
+                }
+            }
+        }
+        if !is_over {
+            return;
+        }
+        let is_absent = |waiter: &Waiter| match waiter.stage {
+            Stage::Offered { since, .. } => since + UNPOLLED <= now,
+            Stage::Waiting => waiter.is_called,
+            Stage::Active(_) | Stage::Cooling { .. } => false,
+        };
+        let within = self.waiters.within(tickets);
+        let absent: Vec<_> = within
+            .filter(|(_, waiter)| is_absent(waiter))
             .map(|(ticket, _)| ticket)
             .collect();
-        for ticket in unpolled {
+        for ticket in absent {
             self.waiters.park(ticket);
         }
     }
@@ -674,8 +820,16 @@ impl Lock {
                 ended.push((ticket, why));
             }
         }
+        let next = self.calls.next_id();
         for (ticket, why) in ended {
-            self.refuse(ticket, why, effects);
+            match self.waiters.get_mut(ticket) {
+                // One more question: a message may have been lost, or the store be out of reach.
+                Some(waiter) if why == Refusal::Contended => {
+                    waiter.decides = Some(next);
+                    self.asks = true;
+                }
+                _ => self.refuse(ticket, why, effects),
+            }
         }
         let parked = self.waiters.parked();
         let ended: Vec<_> = parked
@@ -693,20 +847,18 @@ impl Lock {
     pub(crate) fn end_of_wait(&self, ticket: Ticket, waiter: &Waiter) -> Option<(Time, Refusal)> {
         let end = waiter.wait_end()?;
         let last = end + waiter.terms.command_timeout;
+        if waiter.decides.is_some() {
+            return Some((last, Refusal::Failed));
+        }
         if self.is_known(ticket) {
-            let why = if self.failures.count > 0 {
-                Refusal::Failed
-            } else {
-                Refusal::Contended
-            };
-            return Some((end, why));
+            return Some((end, Refusal::Contended));
         }
         // The reply is about to come, or the second try is about to be made.
         let is_asked = self
             .calls
             .acquiring()
             .is_some_and(|tickets| tickets.contains(ticket));
-        if is_asked || waiter.failures <= 1 {
+        if is_asked || waiter.failures < TRIES {
             Some((last, Refusal::Failed))
         } else {
             Some((end, Refusal::Failed))
@@ -780,7 +932,10 @@ impl Lock {
         }
         for (_, waiter) in self.waiters.within_mut(tickets) {
             if waiter.stage == Stage::Waiting && waiter.mode == mode {
-                waiter.stage = Stage::Offered { since: now };
+                waiter.stage = Stage::Offered {
+                    since: now,
+                    called: false,
+                };
                 effects.push(Effect::Wake { waiter: waiter.id });
                 if mode == Mode::Write {
                     break;
@@ -794,9 +949,11 @@ impl Lock {
             .calls
             .releases
             .iter()
-            .filter(
-                |release| matches!(release.state, ReleaseState::Failed { again } if again <= now),
-            )
+            .filter(|release| match release.state {
+                ReleaseState::Failed { again } => again <= now,
+                ReleaseState::InFlight => release.twice_at.is_some_and(|at| at <= now),
+                ReleaseState::Confirmed { .. } => false,
+            })
             .map(|release| release.number)
             .collect();
         for number in due {
@@ -871,15 +1028,18 @@ impl Lock {
         let asking = self.waiters.within(tickets);
         let within = asking.map(|(_, waiter)| waiter.patience()).max();
         let within = within.unwrap_or(HEARTBEAT);
-        let mut ttls = self
-            .waiters
-            .within(first.tickets)
-            .map(|(_, waiter)| waiter.terms.first_ttl());
-        let ttl = match first.mode {
-            Mode::Write => ttls.next(),
-            Mode::Read => ttls.max(),
+        let ttl = {
+            let asking = self.waiters.within(first.tickets);
+            let mut ttls = asking.map(|(_, waiter)| waiter.terms.first_ttl());
+            match first.mode {
+                Mode::Write => ttls.next(),
+                Mode::Read => ttls.max(),
+            }
         };
         let ttl = ttl.unwrap_or(WAITER_LEASE);
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            waiter.asked.get_or_insert(now);
+        }
         let not_after = self
             .clock
             .map(|clock| clock.latest(now) + within + LATE_MARGIN);
@@ -1015,7 +1175,12 @@ impl Lock {
         }
         let doubt = self.calls.doubt_due();
         let next = self.beat_at.unwrap_or(now);
-        let queued = (!self.queued.is_empty()).then_some(next);
+        // Those behind a holder must not rely on a grant that the store has forgotten.
+        let has_followers = self.grant.as_ref().is_some_and(|grant| {
+            let mut within = self.waiters.within(grant.tickets());
+            within.any(|(_, waiter)| waiter.stage == Stage::Waiting)
+        });
+        let queued = (has_followers || !self.queued.is_empty()).then_some(next);
         // A grant that nobody has taken yet is not renewed.
         let claim = self.grant.as_ref().filter(|_| self.wanted(now).is_none());
         let claim = claim.map(|grant| {
@@ -1023,7 +1188,7 @@ impl Lock {
             if grant.lease.length() < WAITER_LEASE {
                 third
             } else {
-                third.max(next)
+                third.max(next).min(third + grant.lease.length() / 3)
             }
         });
         let asks = self
@@ -1041,12 +1206,16 @@ impl Lock {
         self.asks = false;
         let patience = self.waiters.iter().map(|(_, waiter)| waiter.patience());
         let within = patience.max().unwrap_or(HEARTBEAT).min(LONGEST_BEAT);
+        let keeps_grant = self.wanted(now).is_none();
         let done_below = self.done_below();
         self.calls.tells_done(done_below);
         let call = self.calls.send(Kind::Heartbeat, now, within);
         effects.push(Effect::Call {
             call,
-            command: Command::Heartbeat { done_below },
+            command: Command::Heartbeat {
+                done_below,
+                keeps_grant,
+            },
             within,
         });
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     core::{
         calls::ReleaseState,
-        lock::{Lock, UNPOLLED},
+        lock::{Lock, ROLL_CALL, UNPOLLED},
         waiters::Stage,
     },
     values::time::Time,
@@ -48,8 +48,10 @@ impl Lock {
         };
         at(self.calls.limit(), Timer::CallLimit);
         for release in &self.calls.releases {
-            if let ReleaseState::Failed { again } = release.state {
-                at(Some(again), Timer::Retry);
+            match release.state {
+                ReleaseState::Failed { again } => at(Some(again), Timer::Retry),
+                ReleaseState::InFlight => at(release.twice_at, Timer::Retry),
+                ReleaseState::Confirmed { .. } => {}
             }
         }
         at(self.acquire_due(now), Timer::Retry);
@@ -64,7 +66,10 @@ impl Lock {
                     let end = self.end_of_wait(ticket, waiter);
                     at(end.map(|(end, _)| end), Timer::WaitEnd);
                 }
-                Stage::Offered { since } => at(Some(since + UNPOLLED), Timer::Unpolled),
+                Stage::Offered { since, called } => {
+                    let limit = if called { UNPOLLED } else { ROLL_CALL };
+                    at(Some(since + limit), Timer::Unpolled);
+                }
                 Stage::Active(active) => at(active.end.map(|(end, _)| end), Timer::LeaseEnd),
                 Stage::Cooling { until } => at(Some(until), Timer::LeaseEnd),
             }

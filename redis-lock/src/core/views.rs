@@ -297,6 +297,7 @@ impl Lock {
             return;
         };
         release.state = ReleaseState::Confirmed { at };
+        release.twice_at = None;
         if let Some((waiter, _)) = release.finishes.take() {
             // After a failed try, one that finds nothing means that the first one was executed.
             let outcome = if view.found || release.tries > 1 || release.is_told_elsewhere {
@@ -337,11 +338,26 @@ impl Lock {
             .queued
             .iter()
             .any(|queued| queued.mode == granted.mode && granted.tickets.covers(queued.tickets));
+        // The push may be quicker than the reply to the `acquire`, or that reply be lost.
+        let asking = self.waiters.within(granted.tickets).next();
+        let asking = asking.filter(|(_, waiter)| waiter.mode == granted.mode);
+        let is_asked = self
+            .calls
+            .acquiring()
+            .is_some_and(|tickets| tickets.covers(granted.tickets));
+        let since = if is_queued {
+            self.alive_since
+        } else {
+            // The waiter lease began when the `acquire` was executed.
+            asking
+                .filter(|_| is_asked)
+                .and_then(|(_, waiter)| waiter.asked)
+        };
         let is_free = self.grant.as_ref().is_none_or(|grant| {
             grant.mode() == Mode::Read && granted.tickets.from <= grant.tickets().to
         });
-        match self.alive_since {
-            Some(since) if is_queued && is_free && self.can_be(granted.token, now) => {
+        match since {
+            Some(since) if is_free && self.can_be(granted.token, now) => {
                 let claim = Lease::new(since, WAITER_LEASE, 0, self.calls.next_id());
                 if claim.is_over(now) {
                     self.asks = true;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     core::{
-        io::{Queue, Terms, WaiterId},
+        io::{CallId, Queue, Terms, WaiterId},
         lease::Lease,
     },
     mode::Mode,
@@ -25,14 +25,21 @@ pub(crate) struct Waiter {
     pub(crate) stage: Stage,
     /// How many `acquire` with its ticket have failed, one after another.
     pub(crate) failures: u32,
+    /// When the first `acquire` with its ticket was sent.
+    pub(crate) asked: Option<Time>,
+    /// It was woken to see whether it is there, and has not been polled since.
+    pub(crate) is_called: bool,
+    /// Its time is over: the reply to this call, or to a later one, decides.
+    pub(crate) decides: Option<CallId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// No turn yet. Whether the store knows the ticket is not said here, but by the grant and the queued ranges.
     Waiting,
-    /// It is the ticket's turn since then, and its task has not been polled yet.
-    Offered { since: Time },
+    /// It is the ticket's turn since then, and its task has not been polled yet. `called`: nor has it been after a while, so
+    /// that all behind it were woken as well, to see who is there.
+    Offered { since: Time, called: bool },
     /// The task holds the lock.
     Active(Active),
     /// The task has given the lock back, and `min_hold` is not over before `until`.
@@ -171,6 +178,8 @@ impl Waiters {
     pub(crate) fn park(&mut self, ticket: Ticket) {
         if let Some(mut waiter) = self.remove(ticket) {
             waiter.stage = Stage::Waiting;
+            waiter.asked = None;
+            waiter.is_called = false;
             self.parked.insert(waiter.id, waiter);
         }
     }
@@ -214,6 +223,7 @@ impl Waiters {
         for ticket in tickets {
             if let Some(mut waiter) = self.remove(ticket) {
                 waiter.stage = Stage::Waiting;
+                waiter.asked = None;
                 self.insert(waiter);
             }
         }

@@ -170,7 +170,10 @@ impl Run<'_> {
                 ttl,
                 ..
             } => self.acquire(wants, *done_below, millis(*ttl)),
-            Command::Heartbeat { done_below } => self.heartbeat(*done_below),
+            Command::Heartbeat {
+                done_below,
+                keeps_grant,
+            } => self.heartbeat(*done_below, *keeps_grant),
             Command::Renew { ticket, ttl, epoch } => self.renew(*ticket, millis(*ttl), *epoch),
             Command::Release {
                 tickets,
@@ -337,13 +340,14 @@ impl Run<'_> {
         }
     }
 
-    fn heartbeat(&mut self, done_below: Ticket) {
+    fn heartbeat(&mut self, done_below: Ticket, keeps_grant: bool) {
         let lease = millis(WAITER_LEASE);
         if self.state.form != Form::Full {
             match self.sole() {
                 Some(held) if held.granted.tickets.to < done_below => {
                     return self.close();
                 }
+                Some(_) if !keeps_grant => return,
                 Some(held) if held.end < self.after(lease) && lease > self.state.span => {}
                 Some(held) => return self.lengthen_alone(held, lease),
                 None => return,
@@ -355,6 +359,7 @@ impl Run<'_> {
         self.stay_alive();
         let end = self.after(lease);
         if let Some(held) = self.state.grants.get_mut(&Holder::Session(self.session))
+            && keeps_grant
             && held.end < end
         {
             held.end = end;
@@ -652,9 +657,21 @@ impl Run<'_> {
             .retain(|session, _| queue.iter().any(|range| range.session == *session));
     }
 
+    /// Keeps the state for as long as somebody may rely on it, and not much longer.
     fn settle(&mut self) {
         if self.state.grants.is_empty() && self.state.queue.is_empty() {
-            self.close();
+            return self.close();
+        }
+        let grants = self.state.grants.values().map(|held| held.end.0);
+        let waiters = self.state.waiters.values().map(|waiting| waiting.end.0);
+        let latest = grants.chain(waiters).chain([self.state.last]).max();
+        let left = latest
+            .unwrap_or(0)
+            .saturating_sub(self.now.0)
+            .div_ceil(1000);
+        let expires = self.now.0 / 1000 + left + 2;
+        if self.state.expires > expires + 1000 {
+            self.state.expires = expires;
         } else {
             self.keep(0);
         }

@@ -1,3 +1,3 @@
-//! The protocol, twice: as scripts in Redis, and in memory.
+//! The protocol, as scripts in Redis.
 
-pub(crate) mod memory;
+pub(crate) mod redis;

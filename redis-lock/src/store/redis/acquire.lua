@@ -1,15 +1,14 @@
--- Tickets of a session want the lock: they get it, make the session's grant grow, or join the queue. The only
--- script that
--- brings new tickets to the store. A ticket at or below the session's highest one changes nothing. Nothing is done
--- after the
--- not-after, so that a command that was given up cannot be executed much later.
+-- Tickets of a session want the lock: they get it, make the session's grant grow, or join the queue. The only script
+-- that brings new tickets to the store. A ticket at or below the session's highest one changes nothing. Nothing is
+-- done after the not-after, so that a command that was given up cannot be executed much later.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session, hexadecimal        2   its pushes, see state.lua
 --      3   not-after: the server's clock, µs, or '0' for none known: always too late
 --      4   all tickets of the session below this one are done
 --      5   the lease of a grant that is made now, ms      6   waiter lease, ms
---      and the wants, in the order of their tickets: a range as in state.lua, with '?' behind it if it never queues
+--      7   and so on, in the order of their tickets: what is wanted, a range as in state.lua, with '?' behind it
+--          if it never queues
 -- Returns  the clock alone: all was granted with that token; '<clock> late'; else see `view` in state.lua
 
 local ME, PUSHES, TTL, LEASE = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -27,8 +26,7 @@ if alone_wanted then
   local taken = redis.pcall('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
   if taken and taken.ok then return clock end
   -- A full memory refuses it even where it would set nothing: that must not stop who holds or waits already. Any
-  -- other
-  -- refusal is raised.
+  -- other refusal is raised.
   if taken and not string.find(taken.err, 'OOM', 1, true) then
     redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
   end
@@ -51,8 +49,7 @@ local function want_of(text)
 end
 
 -- The lease of a grant that grows. Readers that come to readers hold at once, and have a whole lease; a writer has
--- its turn
--- later, and must be there until then.
+-- its turn later, and must be there until then.
 local function joined(want)
   return want.mode == 'r' and TTL or LEASE
 end
@@ -88,8 +85,7 @@ end
 if alone_wanted and owner and acquire_alone() then return view() end
 
 -- Those who hold or wait already must not be stopped by a full memory; a newcomer's first write may be refused,
--- before any
--- trace of it is there.
+-- before any trace of it is there.
 if owner == ME and alone_left() > 0 then redis.call('PEXPIRE', KEYS[1], alone_left()) end
 open()
 repair()

@@ -1,10 +1,10 @@
 -- A session is alive: its places in the queue, and a grant that it has not renewed yet, last for one waiter lease.
--- Creates
--- nothing.
+-- Creates nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
 --      3   all tickets of the session below this one are done      4   waiter lease, ms
+--      5   '1': its grant is to last for a waiter lease as well
 -- Returns  see `view` in state.lua
 
 local ME, DONE_BELOW, LEASE = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -23,8 +23,9 @@ if not full then
     alone = nil
     return view()
   end
-  if left >= LEASE or LEASE <= span then
-    if left < LEASE then redis.call('PEXPIRE', KEYS[1], LEASE) end
+  local keeps = ARGV[5] == '1' and left < LEASE
+  if not keeps or LEASE <= span then
+    if keeps then redis.call('PEXPIRE', KEYS[1], LEASE) end
     return view()
   end
   -- Before the full state: a write that a full memory does not refuse.
@@ -36,7 +37,7 @@ local me = record_of(ME)
 me.pushes = ARGV[2]
 done_below(me, DONE_BELOW)
 stay_alive(me)
-local lease_end = me.grant and tonumber(redis.call('ZSCORE', GRANTS, ME) or 0)
+local lease_end = ARGV[5] == '1' and me.grant and tonumber(redis.call('ZSCORE', GRANTS, ME) or 0)
 if lease_end and lease_end < now + LEASE * 1000 then
   keep(LEASE)
   redis.call('ZADD', GRANTS, now + LEASE * 1000, ME)

@@ -1,6 +1,5 @@
--- Tickets of a session are done: ends the grant, or withdraws a range, and gives the lock to who is next. Of a
--- grant or range
--- that has grown beyond the tickets the rest stays. A second call finds nothing and changes nothing.
+-- Tickets of a session are done: ends the grant, or withdraws a range, and gives the lock to who is next. Of a grant
+-- or range that has grown beyond the tickets the rest stays. A second call finds nothing and changes nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
@@ -12,9 +11,8 @@
 
 local word = redis.call('GET', KEYS[1])
 if word and word == ARGV[7] then
-  -- Mostly that time is past, and this is as good as a DEL, without asking for the time. As long as it is not, be
-  -- it that the
-  -- clock was set back, it keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
+  -- Mostly that time is past, and this is as good as a DEL, without asking for the time. As long as it is not, be it
+  -- that the clock was set back, it keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
   local free = redis.pcall('SET', KEYS[1], ARGV[8], 'PXAT', ARGV[9])
   if not free.err then return 1 end
 end

@@ -1,6 +1,5 @@
--- Sets the lease of the session's grant, if that has the given ticket. Of two renewals that arrive out of order
--- the one with
--- the higher epoch counts; within one epoch a renewal never shortens the lease. Creates nothing.
+-- Sets the lease of the session's grant, if that has the given ticket. Of two renewals that arrive out of order the
+-- one with the higher epoch counts; within one epoch a renewal never shortens the lease. Creates nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
@@ -12,6 +11,21 @@ local ME, TICKET, TTL, EPOCH, LEASE =
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local word = redis.call('GET', KEYS[1])
+
+-- One session alone, and the same ttl as before, which is what most renewals are.
+if word and string.sub(word, 1, #ME + 1) == ME .. ' ' then
+  local range, from, to, token, epoch, span =
+    string.match(word, '^([rw](%d+)%-(%d+)@(%d+)~(%d+)) (%d+) ', #ME + 2)
+  local last = token and tonumber(token) + to - from
+  if last and last <= now and EPOCH == tonumber(epoch) and TTL <= tonumber(span)
+    and TICKET >= tonumber(from) and TICKET <= tonumber(to) then
+    local left = redis.call('PTTL', KEYS[1])
+    if left > 0 and left <= TTL then
+      redis.call('PEXPIRE', KEYS[1], TTL)
+      return string.format('%.0f 0 0 - %s+%d', now, range, TTL)
+    end
+  end
+end
 
 --@state
 

@@ -1,6 +1,5 @@
--- The full state of a lock, once the lock word is not enough: several sessions hold or wait. Pasted into each
--- script at its
--- `--@state` line, behind the part that needs only the word.
+-- The full state of a lock, once the lock word is not enough: several sessions hold or wait. Pasted into each script
+-- at its `--@state` line, behind the part that needs only the word.
 --
 -- Expects: ME (the calling session), word (the value of KEYS[1] or false), now (server's clock, µs), LEASE (waiter
 -- lease, ms).
@@ -12,10 +11,8 @@
 --   4 waiters  zset: session -> end of its waiter lease (µs)
 --   5 records  hash: session -> '<pushes> <range> <range> ...', its grant first, then its ranges in the queue
 --              and 'last' the last token, 'mode' of the grants, 'span' the longest lease (ms)
--- A range is '<r or w><first ticket>-<last ticket>', and behind that '@<token of the first>~<epoch>' if it is
--- granted.
--- pushes: 'p' the session hears pushes, and PUBLISH counts it; 'c' it hears, but is not counted; '-' it does not
--- hear.
+-- A range is '<r or w><first ticket>-<last ticket>', and behind that '@<token of the first>~<epoch>' if granted.
+-- pushes: 'p' the session hears pushes, and PUBLISH counts it; 'c' it hears, but is not counted; '-' it does not.
 -- Keys 2 to 5 count for nothing unless the word is 'full'. All five expire together.
 
 local GRANTS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -98,8 +95,8 @@ end
 local made = { [5] = full and not saved[1] }
 
 -- Keeps the whole state for at least `ms`, and for as long as the clock could show less than the last token. Never
--- shortens
--- it. Every path that wrote to the state ends (or, so as to be allowed when the memory is full, begins) with it.
+-- shortens it. Every path that wrote to the state ends (or, so as to be allowed when the memory is full, begins)
+-- with it.
 local function keep(ms)
   ms = math.ceil(math.max(ms, (last - now) / 1000) + 2)
   local left = redis.call('PTTL', KEYS[1])
@@ -114,8 +111,7 @@ end
 local function open()
   if full then return end
   -- Left behind by a word that was evicted or deleted. (Not always sent: a write that a full memory allows would
-  -- make it
-  -- allow all that follow.)
+  -- make it allow all that follow.)
   if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS) end
   holders, queued, waiting, full = 0, 0, 0, true
   made = { false, true, true, true, true }
@@ -130,9 +126,8 @@ local function open()
   redis.call('SET', KEYS[1], 'full', 'PX', left + 2)
 end
 
--- Nobody has the lock and nobody waits. The floor for tokens stays exactly as long as the server's clock could
--- still show
--- less, since keys expire by that same clock.
+-- Nobody has the lock and nobody waits. The floor for tokens stays exactly as long as the server's clock could still
+-- show less, since keys expire by that same clock.
 local function close()
   redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS)
   local ms = math.ceil(math.max(last - now, 0) / 1000) + 2
@@ -247,8 +242,7 @@ local function publish(session, message)
 end
 
 -- Gives the lock to the head of the queue, and to all behind it that may hold beside it. A session that does not
--- hear of it
--- keeps its place, and is passed over: its connection is gone.
+-- hear of it keeps its place, and is passed over: its connection is gone.
 local function serve()
   local passed_over, deaf = 0, {}
   for _ = 1, BATCH do
@@ -331,8 +325,17 @@ local function done_below(record, first)
   if changed then save(ME, record) end
 end
 
+-- Keeps the state for as long as somebody may rely on it, and not much longer: nothing is to be left when all are
+-- dead.
 local function settle()
-  if holders == 0 and queued == 0 then close() else keep(0) end
+  if holders == 0 and queued == 0 then return close() end
+  local latest = last
+  for _, leases in ipairs({ GRANTS, WAITERS }) do
+    latest = math.max(latest, tonumber(redis.call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')[2] or 0))
+  end
+  local ms = math.ceil(math.max(latest - now, 0) / 1000) + 2
+  if redis.call('PTTL', KEYS[1]) <= ms + 1000 then return keep(0) end
+  for i = 1, 5 do redis.call('PEXPIRE', KEYS[i], ms) end
 end
 
 -- '<now> <place> <ms until the others' leases end> <flags>' and the ranges of this session, its grant with '+<ms

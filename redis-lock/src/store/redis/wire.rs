@@ -47,9 +47,13 @@ pub(crate) fn arguments(session: SessionId, pushes: Pushes, command: &Command) -
                 add(want.to_string());
             }
         }
-        Command::Heartbeat { done_below } => {
+        Command::Heartbeat {
+            done_below,
+            keeps_grant,
+        } => {
             add(done_below.0.to_string());
             add(lease);
+            add(u8::from(*keeps_grant).to_string());
         }
         Command::Renew { ticket, ttl, epoch } => {
             add(ticket.0.to_string());

@@ -3,6 +3,10 @@
 //! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Leases are renewed in here, and
 //! locks given back that nobody waits for any more.
 
+pub(crate) mod schedule;
+pub(crate) mod session;
+pub(crate) mod shell;
+
 use std::{
     future::{Future, poll_fn},
     io,

@@ -1,0 +1,735 @@
+//! What surrounds the core of one lock: its mutex, its tasks, its commands. Decides nothing.
+//!
+//! Each event is told to the core under the lock's own mutex. What the core says about holders is noted while the mutex is
+//! held, so that no two threads note it in another order. Commands are sent, and tasks woken, once the mutex is free:
+//! releases first, other commands next, tasks last.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, poll_fn, ready},
+    mem,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use redis::{RedisError, RedisResult};
+use tokio::{runtime::Handle, task::unconstrained};
+use tracing::Level;
+
+use crate::{
+    code::{Class, class, did_nothing, is_foreign, is_transient, no_reply},
+    connection::{Link, Reply},
+    core::{
+        calls::{Kind, Mark},
+        io::{
+            CallError, CallErrorKind, CallId, Command, Effect, Input, Queue, Refusal, Terms, View,
+            WaiterId,
+        },
+        lock::Lock,
+        timers::Timer,
+    },
+    engine::{
+        Engine, engine, schedule,
+        session::{Session, instant_of, now},
+    },
+    error::Loss,
+    front::Front,
+    hold::Hold,
+    key::{Key, Names},
+    owner::{Owner, failed},
+    report::report,
+    store::redis as store,
+    values::{self, session::Pushes, ticket::Ticket},
+};
+
+/// One lock, as one session knows it.
+pub(crate) struct Entry {
+    /// Different for each.
+    pub(crate) number: u64,
+    pub(crate) link: Arc<Link>,
+    pub(crate) front: Arc<Front>,
+    pub(crate) names: Names,
+    pub(crate) key: Key,
+    state: Mutex<State>,
+}
+
+struct State {
+    core: Lock,
+    /// Those that the core knows.
+    holds: HashMap<WaiterId, Arc<Hold>>,
+    waiters: u64,
+    planned: Option<Instant>,
+    /// The `acquire` in flight, as long as one task alone waits for it.
+    inline: Option<Arc<Inline>>,
+    /// That of the latest command that failed.
+    error: Option<RedisError>,
+    /// The lock is idle, and another entry takes its place.
+    is_retired: bool,
+}
+
+/// A command that its task awaits itself, so that no other task has to be woken for the reply.
+pub(crate) struct Inline {
+    call: CallId,
+    reply: Mutex<Option<Reply<View>>>,
+}
+
+impl Inline {
+    fn take(&self) -> Option<Reply<View>> {
+        let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        reply.take()
+    }
+
+    /// `Ready(None)`: somebody else has taken the reply.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<RedisResult<View>>> {
+        let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        match reply.as_mut() {
+            Some(waits) => waits.as_mut().poll(context).map(|outcome| {
+                *reply = None;
+                Some(outcome)
+            }),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+/// A command that the core has ordered.
+pub(crate) struct Outgoing {
+    entry: Arc<Entry>,
+    call: CallId,
+    command: Command,
+    within: Duration,
+}
+
+/// What is done once the mutex is free.
+#[derive(Default)]
+struct Work {
+    /// Releases first.
+    calls: Vec<(CallId, Command, Duration)>,
+    woken: Vec<Arc<Hold>>,
+    retired: Option<Ticket>,
+    /// A release was given up; whether a task had held the lock.
+    given_up: Option<bool>,
+    lost: Vec<(Arc<Hold>, Loss)>,
+    is_settled: bool,
+}
+
+/// Who tells the core something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A task that can await a reply.
+    Task,
+    /// A task that cannot wait: something is dropped.
+    Drop,
+    Engine,
+}
+
+impl Entry {
+    pub(crate) fn new(owner: &Owner, first: Ticket) -> Self {
+        let front = Arc::clone(&owner.front);
+        let link = Arc::clone(&owner.link);
+        let number = rand::random();
+        let core = Lock::new(first, link.clock(), front.is_listening(), number);
+        Entry {
+            number,
+            link,
+            front,
+            names: owner.names.clone(),
+            key: owner.key.clone(),
+            state: Mutex::new(State {
+                core,
+                holds: HashMap::new(),
+                waiters: 0,
+                planned: None,
+                inline: None,
+                error: None,
+                is_retired: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store is told of how the session hears.
+    fn pushes(&self) -> Pushes {
+        if self.front.is_listening() {
+            self.front.pushes()
+        } else {
+            Pushes::None
+        }
+    }
+
+    /// Tells the core something. To be called anywhere.
+    pub(crate) fn tell(self: &Arc<Self>, input: Input) {
+        self.tells(input, By::Engine);
+    }
+
+    /// A task has let go of what it waited for or held.
+    pub(crate) fn drops(self: &Arc<Self>, waiter: WaiterId) {
+        self.tells(Input::Abandoned { waiter }, By::Drop);
+    }
+
+    fn tells(self: &Arc<Self>, input: Input, by: By) -> Option<Arc<Inline>> {
+        // Without an engine nobody could have asked.
+        let engine = engine().ok()?;
+        let gone = match input {
+            Input::Abandoned { waiter } => Some(waiter),
+            _ => None,
+        };
+        let mut state = self.state();
+        let work = self.handle(engine, &mut state, input);
+        let gone = gone.and_then(|waiter| state.holds.remove(&waiter));
+        let inline = self.finish(engine, state, work, by);
+        drop(gone);
+        inline
+    }
+
+    /// A task asks for the lock. `Err`: this entry is retired.
+    pub(crate) fn requests(
+        self: &Arc<Self>,
+        engine: &'static Engine,
+        hold: &Arc<Hold>,
+        terms: Terms,
+        queue: Queue,
+    ) -> Result<Option<Arc<Inline>>, Ticket> {
+        let mut state = self.state();
+        if state.is_retired {
+            return Err(state.core.next_ticket());
+        }
+        state.waiters += 1;
+        let waiter = WaiterId(state.waiters);
+        hold.joins(self, waiter);
+        state.holds.insert(waiter, Arc::clone(hold));
+        let requested = Input::Requested {
+            waiter,
+            mode: hold.owner.mode,
+            terms,
+            queue,
+        };
+        let work = self.handle(engine, &mut state, requested);
+        // Others depend on it now; the task that awaits it may not be polled.
+        let shared = state.inline.take();
+        let inline = self.finish(engine, state, work, By::Task);
+        if let Some(shared) = shared
+            && let Some(reply) = shared.take()
+        {
+            self.spawn(shared.call, reply);
+        }
+        Ok(inline)
+    }
+
+    /// The task is polled: takes the lock if it is its turn.
+    pub(crate) fn polled(self: &Arc<Self>, waiter: WaiterId) -> Option<Arc<Inline>> {
+        self.tells(Input::Polled { waiter }, By::Task)
+    }
+
+    /// The task gives the lock back, and waits for the outcome.
+    pub(crate) fn unlocks(self: &Arc<Self>, waiter: WaiterId) -> Option<Arc<Inline>> {
+        self.tells(Input::Unlocked { waiter }, By::Task)
+    }
+
+    /// Drives a command of the task's own. Done when there may be news for the task.
+    pub(crate) async fn drive(
+        self: &Arc<Self>,
+        inline: &mut Option<Arc<Inline>>,
+        news: impl Future<Output = ()>,
+    ) {
+        let mut news = pin!(news);
+        poll_fn(|context| {
+            if let Some(own) = inline {
+                match own.poll(context) {
+                    Poll::Ready(Some(outcome)) => {
+                        let call = own.call;
+                        *inline = self.replied(call, outcome, By::Task);
+                        return Poll::Ready(());
+                    }
+                    Poll::Ready(None) => *inline = None,
+                    Poll::Pending => {}
+                }
+            }
+            news.as_mut().poll(context)
+        })
+        .await;
+    }
+
+    /// The task that drove a command is gone.
+    pub(crate) fn hands_on(self: &Arc<Self>, inline: Option<Arc<Inline>>) {
+        if let Some(inline) = inline
+            && let Some(reply) = inline.take()
+        {
+            self.spawn(inline.call, reply);
+        }
+    }
+
+    fn handle(self: &Arc<Self>, engine: &'static Engine, state: &mut State, input: Input) -> Work {
+        let now = now();
+        let mut effects = Vec::new();
+        let mark = state.core.mark();
+        state.core.handle(now, input, &mut effects);
+        debug_assert_eq!(state.core.check(), Ok(()), "{:?}", state.core);
+        let mut work = Work::default();
+        for effect in effects {
+            Self::note(state, effect, &mut work);
+        }
+        work.calls
+            .sort_by_key(|(_, command, _)| !matches!(command, Command::Release { .. }));
+        work.is_settled = mark.is_some() && state.core.mark().is_none();
+        if state.core.is_idle() && !state.is_retired {
+            state.is_retired = true;
+            work.retired = Some(state.core.next_ticket());
+        }
+        let at = state.core.next_timeout(now);
+        let at = at.map(|(at, timer)| match (timer, state.core.lease_end()) {
+            (Timer::Renewal, Some(end)) => schedule::together(instant_of(at), instant_of(end)),
+            _ => instant_of(at),
+        });
+        // A renewal that was planned stays where it is.
+        let is_close = state.planned.zip(at).is_some_and(|(before, at)| {
+            before
+                .saturating_duration_since(at)
+                .max(at.saturating_duration_since(before))
+                < Duration::from_micros(10)
+        });
+        if !is_close {
+            schedule::plan(engine, self, state.planned, at);
+            state.planned = at;
+        }
+        work
+    }
+
+    fn note(state: &mut State, effect: Effect, work: &mut Work) {
+        match effect {
+            Effect::Call {
+                call,
+                command,
+                within,
+            } => work.calls.push((call, command, within)),
+            Effect::Wake { waiter } => work.woken.extend(state.holds.get(&waiter).cloned()),
+            Effect::Grant {
+                waiter,
+                token,
+                until,
+            } => {
+                if let Some(hold) = state.holds.get(&waiter) {
+                    hold.begins(token, instant_of(until));
+                }
+            }
+            Effect::Extend { waiter, until } => {
+                if let Some(hold) = state.holds.get(&waiter) {
+                    hold.extend(instant_of(until));
+                }
+            }
+            Effect::Refuse { waiter, why } => {
+                if let Some(hold) = state.holds.remove(&waiter) {
+                    let error = state.error.clone().filter(|_| why == Refusal::Failed);
+                    hold.is_refused(why, error);
+                    work.woken.push(hold);
+                }
+            }
+            Effect::Revoke { waiter, why } => {
+                if let Some(hold) = state.holds.remove(&waiter) {
+                    let why = loss(why);
+                    hold.is_revoked(why);
+                    work.lost.push((Arc::clone(&hold), why));
+                    work.woken.push(hold);
+                }
+            }
+            Effect::Finish { waiter, outcome } => {
+                if let Some(hold) = state.holds.remove(&waiter) {
+                    hold.finishes(outcome, state.error.clone());
+                    work.woken.push(hold);
+                }
+            }
+            Effect::GiveUp { was_held, .. } => work.given_up = Some(was_held),
+        }
+    }
+
+    /// Frees the mutex, and does what is left to do. Returns a command that the task awaits itself.
+    fn finish(
+        self: &Arc<Self>,
+        engine: &'static Engine,
+        mut state: MutexGuard<'_, State>,
+        work: Work,
+        by: By,
+    ) -> Option<Arc<Inline>> {
+        let is_alone = by == By::Task && work.calls.len() == 1 && state.holds.len() <= 1;
+        let Work {
+            mut calls,
+            woken,
+            retired,
+            given_up,
+            lost,
+            is_settled,
+        } = work;
+        let mut inline = None;
+        if is_alone
+            && let Some((call, command, within)) = calls.pop_if(|(_, command, _)| {
+                !matches!(command, Command::Heartbeat { .. } | Command::Renew { .. })
+            })
+        {
+            let is_acquire = matches!(command, Command::Acquire { .. });
+            let reply = self.send(&command, within);
+            let own = Arc::new(Inline {
+                call,
+                reply: Mutex::new(Some(reply)),
+            });
+            if is_acquire {
+                state.inline = Some(Arc::clone(&own));
+            }
+            inline = Some(own);
+        }
+        drop(state);
+        let mut together = Vec::new();
+        for (call, command, within) in calls {
+            match command {
+                Command::Acquire { .. } | Command::Release { .. } if self.is_sent_here(by) => {
+                    let reply = self.send(&command, within);
+                    self.spawn(call, reply);
+                }
+                command => together.push(Outgoing {
+                    entry: Arc::clone(self),
+                    call,
+                    command,
+                    within,
+                }),
+            }
+        }
+        send_together(engine, together);
+        if let Some(next) = retired {
+            Session::of(&self.front).forget(self, next);
+        }
+        if let Some(was_held) = given_up {
+            self.tells_of_litter(was_held);
+        }
+        if is_settled || (!woken.is_empty() && self.link.ending.has_begun()) {
+            self.link.ending.tell();
+        }
+        // Wakers are code of others.
+        for hold in woken {
+            hold.tell_news();
+        }
+        for (hold, why) in lost {
+            let owner = &hold.owner;
+            let (key, mode, token) = (owner.key.clone(), owner.mode, hold.token());
+            report(Level::WARN, move || {
+                tracing::warn!(%key, %mode, token, "lock lost: {why}");
+            });
+        }
+        inline
+    }
+
+    /// Whether a command goes out from here, and not from the engine. In a `Drop` nothing is connected: it may be that of a
+    /// panic hook.
+    fn is_sent_here(&self, by: By) -> bool {
+        match by {
+            By::Task => true,
+            By::Drop => {
+                let runtime = Handle::try_current();
+                runtime.is_ok_and(|runtime| !self.link.is_ours() || self.link.is_in(&runtime))
+            }
+            By::Engine => false,
+        }
+    }
+
+    fn tells_of_litter(&self, was_held: bool) {
+        self.link.ending.has_failed(&self.key);
+        let error = self.state().error.clone().unwrap_or_else(no_reply);
+        let (key, link) = (self.key.clone(), Arc::clone(&self.link));
+        if was_held {
+            report(Level::WARN, move || {
+                let error = failed(&link, &key, error);
+                tracing::warn!(%key, %error, "lock not released; it ends with its ttl");
+            });
+        } else {
+            report(Level::DEBUG, move || {
+                let error = failed(&link, &key, error);
+                tracing::debug!(%key, %error, "an acquisition that was given up could not be taken back; what it may hold ends with its ttl");
+            });
+        }
+    }
+
+    /// Sends a command from here.
+    fn send(&self, command: &Command, within: Duration) -> Reply<View> {
+        let session = self.front.session();
+        let reply = store::call(&self.link, &self.names, session, self.pushes(), command);
+        let link = Arc::clone(&self.link);
+        Box::pin(async move {
+            let reply = link.within(within, reply).await;
+            reply.unwrap_or_else(|| Err(no_reply()))
+        })
+    }
+
+    /// Has a reply awaited, in the runtime that its command was sent from.
+    fn spawn(self: &Arc<Self>, call: CallId, mut reply: Reply<View>) {
+        let Ok(engine) = engine() else {
+            return;
+        };
+        let runtime = Handle::try_current().ok();
+        let here = runtime.filter(|runtime| self.link.is_in(runtime) || !self.link.is_ours());
+        // What nobody else can overtake it with goes out now, also where the task has done its share.
+        if here
+            .as_ref()
+            .is_some_and(|runtime| self.link.is_in(runtime))
+        {
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(outcome) = pin!(unconstrained(reply.as_mut())).poll(&mut context) {
+                reply = Box::pin(ready(outcome));
+            }
+        }
+        let answers = Answers {
+            entry: Arc::clone(self),
+            call: Some(call),
+        };
+        let answered = async move {
+            let outcome = reply.await;
+            answers.are(outcome);
+        };
+        match here {
+            Some(runtime) => drop(runtime.spawn(answered)),
+            None => drop(engine.spawn(answered)),
+        }
+    }
+
+    fn replied(
+        self: &Arc<Self>,
+        call: CallId,
+        outcome: RedisResult<View>,
+        by: By,
+    ) -> Option<Arc<Inline>> {
+        let engine = engine().ok()?;
+        let mut state = self.state();
+        if state
+            .inline
+            .as_ref()
+            .is_some_and(|inline| inline.call == call)
+        {
+            state.inline = None;
+        }
+        let reply = outcome.map_err(|error| {
+            let call_error = call_error(&error);
+            self.tells_of_trouble(&error, state.core.calls.kind(call));
+            // That a connection is closed is no news where the login is refused.
+            let is_login = |error: &RedisError| class(error) == Class::Login;
+            if error.code().is_some() || !state.error.as_ref().is_some_and(is_login) {
+                state.error = Some(error);
+            }
+            call_error
+        });
+        if reply.is_ok() {
+            state.error = None;
+        }
+        let has_time = reply.as_ref().is_ok_and(|view| view.now.is_some());
+        if reply.as_ref().is_ok_and(|view| !view.queued.is_empty()) {
+            self.link.waits();
+        }
+        let work = self.handle(engine, &mut state, Input::Replied { call, reply });
+        if has_time && let Some(clock) = state.core.clock {
+            self.link.tells_time(clock);
+        }
+        self.finish(engine, state, work, by)
+    }
+
+    fn tells_of_trouble(&self, error: &RedisError, kind: Option<&Kind>) {
+        let what = match kind {
+            Some(Kind::Acquire { .. }) => "acquisition failed; trying again",
+            Some(Kind::Heartbeat) => "heartbeat of the waiters failed; trying again",
+            Some(Kind::Renew { .. }) => "renewal failed; trying again until the lease has ended",
+            Some(Kind::Release(_)) => "release failed; trying again",
+            None => return, // it was given up before
+        };
+        let (key, link, error) = (self.key.clone(), Arc::clone(&self.link), error.clone());
+        report(Level::DEBUG, move || {
+            let error = failed(&link, &key, error);
+            tracing::debug!(%key, %error, "{what}");
+        });
+    }
+
+    /// A time that the core has named has come. Returns the commands that can go out with those of other locks.
+    pub(crate) fn looks(self: &Arc<Self>, engine: &'static Engine) -> Vec<Outgoing> {
+        let mut state = self.state();
+        state.planned = None;
+        let mut work = self.handle(engine, &mut state, Input::TimeReached);
+        let calls = mem::take(&mut work.calls);
+        self.finish(engine, state, work, By::Engine);
+        calls
+            .into_iter()
+            .map(|(call, command, within)| Outgoing {
+                entry: Arc::clone(self),
+                call,
+                command,
+                within,
+            })
+            .collect()
+    }
+
+    /// The holds that are good.
+    pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
+        let state = self.state();
+        let holds = state.holds.values().filter(|hold| hold.is_held());
+        holds.cloned().collect()
+    }
+
+    /// What is to be given back so far, if anything.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.state().core.mark()
+    }
+
+    /// Whether something of that is still to be given back.
+    pub(crate) fn owes(&self, mark: Mark) -> bool {
+        self.state().core.owes(mark)
+    }
+}
+
+/// Whoever awaits a reply tells the core, also if the runtime ends first.
+struct Answers {
+    entry: Arc<Entry>,
+    call: Option<CallId>,
+}
+
+impl Answers {
+    fn are(mut self, outcome: RedisResult<View>) {
+        if let Some(call) = self.call.take() {
+            self.entry.replied(call, outcome, By::Engine);
+        }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.entry.replied(call, Err(no_reply()), By::Engine);
+        }
+    }
+}
+
+/// Sends commands from the engine: heartbeats and renewals a hundred in a pipeline, the others each for itself.
+pub(crate) fn send_together(engine: &'static Engine, outgoing: Vec<Outgoing>) {
+    /// More would keep other commands waiting: each takes Redis a few microseconds.
+    const BATCH: usize = 100;
+    let mut batches: Vec<(Arc<Link>, Vec<Outgoing>)> = Vec::new();
+    for outgoing in outgoing {
+        let Outgoing {
+            entry,
+            call,
+            command,
+            within,
+        } = &outgoing;
+        if matches!(command, Command::Acquire { .. } | Command::Release { .. }) {
+            let (entry, call, command, within) =
+                (Arc::clone(entry), *call, command.clone(), *within);
+            let answers = Answers {
+                entry: Arc::clone(&entry),
+                call: Some(call),
+            };
+            engine.spawn(async move {
+                let turns = Arc::clone(&entry.link.releases);
+                let turn = match command {
+                    Command::Release { .. } => turns.acquire().await.ok(),
+                    _ => None,
+                };
+                let outcome = entry.send(&command, within).await;
+                drop(turn);
+                answers.are(outcome);
+            });
+            continue;
+        }
+        let link = &entry.link;
+        let same = |(of, batch): &&mut (Arc<Link>, Vec<Outgoing>)| {
+            Arc::ptr_eq(of, link) && batch.len() < BATCH
+        };
+        match batches.iter_mut().find(same) {
+            Some((_, batch)) => batch.push(outgoing),
+            None => batches.push((Arc::clone(link), vec![outgoing])),
+        }
+    }
+    for (link, mut batch) in batches {
+        if batch.len() == 1
+            && let Some(Outgoing {
+                entry,
+                call,
+                command,
+                within,
+            }) = batch.pop()
+        {
+            let answers = Answers {
+                entry: Arc::clone(&entry),
+                call: Some(call),
+            };
+            engine.spawn(async move { answers.are(entry.send(&command, within).await) });
+            continue;
+        }
+        engine.spawn(async move {
+            let within = batch.iter().map(|outgoing| outgoing.within).max();
+            let calls: Vec<_> = batch
+                .iter()
+                .map(|Outgoing { entry, command, .. }| store::Sent {
+                    names: entry.names.clone(),
+                    session: entry.front.session(),
+                    pushes: entry.pushes(),
+                    command: command.clone(),
+                })
+                .collect();
+            let answers: Vec<_> = batch
+                .into_iter()
+                .map(|Outgoing { entry, call, .. }| Answers {
+                    entry,
+                    call: Some(call),
+                })
+                .collect();
+            let replies = store::call_all(engine, &link, &calls);
+            let replies = link.within(within.unwrap_or_default(), replies).await;
+            match replies.unwrap_or_else(|| Err(no_reply())) {
+                Ok(replies) => {
+                    for (answer, reply) in answers.into_iter().zip(replies) {
+                        answer.are(reply);
+                    }
+                }
+                Err(error) => {
+                    for answer in answers {
+                        answer.are(Err(error.clone()));
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn call_error(error: &RedisError) -> CallError {
+    let kind = if is_foreign(error) {
+        CallErrorKind::Foreign
+    } else if class(error) == Class::Login {
+        CallErrorKind::Login
+    } else if is_transient(error) {
+        CallErrorKind::Transient
+    } else {
+        CallErrorKind::Fatal
+    };
+    CallError {
+        kind,
+        did_nothing: did_nothing(error),
+    }
+}
+
+fn loss(why: values::loss::Loss) -> Loss {
+    match why {
+        values::loss::Loss::Unreachable => Loss::Unreachable,
+        values::loss::Loss::Paused => Loss::Paused,
+        values::loss::Loss::TtlEnded => Loss::TtlEnded,
+        values::loss::Loss::MaxHold => Loss::MaxHold,
+        values::loss::Loss::Forgotten => Loss::Forgotten,
+        values::loss::Loss::Replaced => Loss::Replaced,
+        values::loss::Loss::ShutDown => Loss::ShutDown,
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
