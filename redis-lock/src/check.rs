@@ -209,7 +209,7 @@ impl Probe {
         } else {
             Pushes::None
         };
-        let reply = store::call(&self.link, &self.names, session, pushes, &command);
+        let reply = store::call(&self.link, &self.names, session, pushes, command);
         self.reply(reply).await
     }
 
@@ -285,7 +285,7 @@ impl Drop for Probe {
             let (link, names) = (Arc::clone(&self.link), self.names.clone());
             let limit = self.options.command_timeout;
             self.engine.spawn(async move {
-                let reply = store::call(&link, &names, session, Pushes::None, &release());
+                let reply = store::call(&link, &names, session, Pushes::None, release());
                 link.within(limit, reply).await
             });
         }

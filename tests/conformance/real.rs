@@ -82,7 +82,9 @@ impl Real {
         let mut all = redis::pipe();
         let call = all.cmd("EVALSHA").arg(&self.hashes[script]);
         call.arg(NAMES.len()).arg(&NAMES);
-        call.arg(wire::arguments(session, pushes, command));
+        wire::arguments(session, pushes, command, &mut |argument| {
+            call.arg(argument);
+        });
         all.cmd("GET").arg(NAMES[0]);
         for name in &NAMES[1..4] {
             all.cmd("ZRANGE")

@@ -43,6 +43,8 @@ pub(crate) mod grant;
 pub(crate) mod io;
 pub(crate) mod lease;
 pub(crate) mod lock;
+pub(crate) mod orders;
 pub(crate) mod timers;
+pub(crate) mod turns;
 pub(crate) mod views;
 pub(crate) mod waiters;

@@ -287,14 +287,9 @@ impl Entry {
             (Timer::Renewal, Some(end)) => schedule::together(instant_of(at), instant_of(end)),
             _ => instant_of(at),
         });
-        // A renewal that was planned stays where it is.
-        let is_close = state.planned.zip(at).is_some_and(|(before, at)| {
-            before
-                .saturating_duration_since(at)
-                .max(at.saturating_duration_since(before))
-                < Duration::from_micros(10)
-        });
-        if !is_close {
+        // What was planned earlier stays: to look too early does no harm, and a lock that comes and goes is planned once.
+        let stays = at.is_some() && state.planned.is_some_and(|before| Some(before) <= at);
+        if !stays {
             schedule::plan(engine, self, state.planned, at);
             state.planned = at;
         }
@@ -372,7 +367,7 @@ impl Entry {
             })
         {
             let is_acquire = matches!(command, Command::Acquire { .. });
-            let reply = self.send(&command, within);
+            let reply = self.send(command, within);
             let own = Arc::new(Inline {
                 call,
                 reply: Mutex::new(Some(reply)),
@@ -387,7 +382,7 @@ impl Entry {
         for (call, command, within) in calls {
             match command {
                 Command::Acquire { .. } | Command::Release { .. } if self.is_sent_here(by) => {
-                    let reply = self.send(&command, within);
+                    let reply = self.send(command, within);
                     self.spawn(call, reply);
                 }
                 command => together.push(Outgoing {
@@ -453,7 +448,7 @@ impl Entry {
     }
 
     /// Sends a command from here.
-    fn send(&self, command: &Command, within: Duration) -> Reply<View> {
+    fn send(&self, command: Command, within: Duration) -> Reply<View> {
         let session = self.front.session();
         let reply = store::call(&self.link, &self.names, session, self.pushes(), command);
         let link = Arc::clone(&self.link);
@@ -627,11 +622,11 @@ pub(crate) fn send_together(engine: &'static Engine, outgoing: Vec<Outgoing>) {
             };
             engine.spawn(async move {
                 let turns = Arc::clone(&entry.link.releases);
-                let turn = match command {
+                let turn = match &command {
                     Command::Release { .. } => turns.acquire().await.ok(),
                     _ => None,
                 };
-                let outcome = entry.send(&command, within).await;
+                let outcome = entry.send(command, within).await;
                 drop(turn);
                 answers.are(outcome);
             });
@@ -659,7 +654,7 @@ pub(crate) fn send_together(engine: &'static Engine, outgoing: Vec<Outgoing>) {
                 entry: Arc::clone(&entry),
                 call: Some(call),
             };
-            engine.spawn(async move { answers.are(entry.send(&command, within).await) });
+            engine.spawn(async move { answers.are(entry.send(command, within).await) });
             continue;
         }
         engine.spawn(async move {

@@ -48,17 +48,17 @@ impl Sent {
     }
 
     fn cmd(&self, verb: &str, script: &str) -> Cmd {
-        let arguments = wire::arguments(self.session, self.pushes, &self.command);
-        let size: usize = arguments.iter().map(String::len).sum();
-        let size = size + verb.len() + script.len() + self.names.size();
-        let mut command = Cmd::with_capacity(3 + Names::COUNT + arguments.len(), size);
+        const ARGUMENTS: usize = 9;
+        const SIZE: usize = 256;
+        let size = SIZE + verb.len() + script.len() + self.names.size();
+        let mut command = Cmd::with_capacity(3 + Names::COUNT + ARGUMENTS, size);
         command.arg(verb).arg(script).arg(Names::COUNT);
         self.names.each(|name| {
             command.arg(name);
         });
-        for argument in &arguments {
+        wire::arguments(self.session, self.pushes, &self.command, &mut |argument| {
             command.arg(argument);
-        }
+        });
         command
     }
 
@@ -77,13 +77,13 @@ pub(crate) fn call(
     names: &Names,
     session: SessionId,
     pushes: Pushes,
-    command: &Command,
+    command: Command,
 ) -> Reply<View> {
     let sent = Sent {
         names: names.clone(),
         session,
         pushes,
-        command: command.clone(),
+        command,
     };
     let link = Arc::clone(link);
     let hash: &'static str = &sent.script().hash;

@@ -1,6 +1,9 @@
 //! Commands and views as the scripts write and read them.
 
-use std::time::Duration;
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
 
 use crate::{
     core::{
@@ -22,16 +25,28 @@ pub(crate) enum Reply {
     Text(String),
 }
 
-/// The arguments of the script for a command.
-pub(crate) fn arguments(session: SessionId, pushes: Pushes, command: &Command) -> Vec<String> {
+/// Hands out the arguments of the script for a command.
+pub(crate) fn arguments(
+    session: SessionId,
+    pushes: Pushes,
+    command: &Command,
+    add: &mut dyn FnMut(&str),
+) {
     let pushes = match pushes {
         Pushes::None => "-",
         Pushes::Counted => "p",
         Pushes::Uncounted => "c",
     };
-    let mut arguments = vec![session.to_string(), pushes.to_owned()];
-    let mut add = |text: String| arguments.push(text);
-    let lease = millis(WAITER_LEASE).to_string();
+    let mut buffer = String::with_capacity(128);
+    let mut write = |value: fmt::Arguments<'_>| {
+        buffer.clear();
+        // Writing to a string does not fail.
+        let _ = buffer.write_fmt(value);
+        add(&buffer);
+    };
+    let lease = millis(WAITER_LEASE);
+    write(format_args!("{session}"));
+    write(format_args!("{pushes}"));
     match command {
         Command::Acquire {
             wants,
@@ -39,50 +54,47 @@ pub(crate) fn arguments(session: SessionId, pushes: Pushes, command: &Command) -
             ttl,
             not_after,
         } => {
-            add(not_after.map_or_else(|| "0".to_owned(), |at| at.0.to_string()));
-            add(done_below.0.to_string());
-            add(millis(*ttl).to_string());
-            add(lease);
+            write(format_args!("{}", not_after.map_or(0, |at| at.0)));
+            write(format_args!("{}", done_below.0));
+            write(format_args!("{}", millis(*ttl)));
+            write(format_args!("{lease}"));
             for want in wants {
-                add(want.to_string());
+                write(format_args!("{want}"));
             }
         }
         Command::Heartbeat {
             done_below,
             keeps_grant,
         } => {
-            add(done_below.0.to_string());
-            add(lease);
-            add(u8::from(*keeps_grant).to_string());
+            write(format_args!("{}", done_below.0));
+            write(format_args!("{lease}"));
+            write(format_args!("{}", u8::from(*keeps_grant)));
         }
         Command::Renew { ticket, ttl, epoch } => {
-            add(ticket.0.to_string());
-            add(millis(*ttl).to_string());
-            add(epoch.to_string());
-            add(lease);
+            write(format_args!("{}", ticket.0));
+            write(format_args!("{}", millis(*ttl)));
+            write(format_args!("{epoch}"));
+            write(format_args!("{lease}"));
         }
         Command::Release {
             tickets,
             keep_out,
             untouched,
         } => {
-            add(tickets.from.0.to_string());
-            add(tickets.to.0.to_string());
-            add(millis(*keep_out).to_string());
-            add(lease);
+            write(format_args!("{}", tickets.from.0));
+            write(format_args!("{}", tickets.to.0));
+            write(format_args!("{}", millis(*keep_out)));
+            write(format_args!("{lease}"));
             if let Some(untouched) = untouched {
                 let granted = untouched.granted;
                 let last = granted.token + granted.tickets.behind_first();
-                add(format!(
-                    "{session} {granted}~0 {} {pushes}",
-                    millis(untouched.ttl)
-                ));
-                add(format!("free {last}"));
-                add((last / 1000).to_string());
+                let ttl = millis(untouched.ttl);
+                write(format_args!("{session} {granted}~0 {ttl} {pushes}"));
+                write(format_args!("free {last}"));
+                write(format_args!("{}", last / 1000));
             }
         }
     }
-    arguments
 }
 
 /// The view in a reply to a command. `None`: the reply is not one of ours.

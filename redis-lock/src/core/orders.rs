@@ -1,0 +1,514 @@
+//! What follows from the state: commands to the store, and when they are due.
+
+use std::time::Duration;
+
+use crate::{
+    core::{
+        calls::{Call, Doubt, Kind, Release, ReleaseState},
+        grant::Grant,
+        io::{CallError, CallErrorKind, Command, Effect, Outcome, Untouched, WaiterId, Want},
+        lease::Wanted,
+        lock::{
+            HEARTBEAT, IMPATIENCE, LATE_MARGIN, LATEST_ARRIVAL, LONGEST_BEAT, Lock, MOST_WANTS,
+            WAITER_LEASE,
+        },
+        waiters::{Stage, Waiters},
+    },
+    mode::Mode,
+    values::{
+        ticket::{Ticket, Tickets},
+        time::{ServerTime, Time},
+    },
+};
+
+impl Lock {
+    /// Tells the store that the grant is over. The grant is forgotten here at once; the release goes on until confirmed.
+    pub(crate) fn release_grant(
+        &mut self,
+        grant: &Grant,
+        keep_out_until: Option<Time>,
+        finishes: Option<(WaiterId, Time)>,
+        limit: Duration,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        let untouched = grant.untouched.filter(|_| keep_out_until.is_none());
+        let length = grant.lease.longest(now).max(WAITER_LEASE);
+        let length = keep_out_until.map_or(length, |until| until.since(now).max(length));
+        let release = Release {
+            number: 0,
+            tickets: grant.tickets(),
+            keep_out_until,
+            tries: 0,
+            is_told_elsewhere: false,
+            state: ReleaseState::InFlight,
+            twice_at: None,
+            was_held: true,
+            expires: now + length,
+            finishes,
+            limit,
+        };
+        let number = self.calls.new_release(release);
+        self.send_release(number, untouched, now, effects);
+    }
+
+    /// As [`release_range`](Self::release_range), later.
+    pub(crate) fn release_at(&mut self, tickets: Tickets, at: Time) {
+        self.calls.new_release(Release {
+            state: ReleaseState::Failed { again: at },
+            ..Self::range_release(tickets, at)
+        });
+    }
+
+    pub(crate) fn range_release(tickets: Tickets, now: Time) -> Release {
+        Release {
+            number: 0,
+            tickets,
+            keep_out_until: None,
+            tries: 0,
+            is_told_elsewhere: false,
+            state: ReleaseState::InFlight,
+            twice_at: None,
+            was_held: false,
+            expires: now + WAITER_LEASE,
+            finishes: None,
+            limit: HEARTBEAT,
+        }
+    }
+
+    /// Tells the store that tickets are done which nobody has a use for.
+    pub(crate) fn release_range(&mut self, tickets: Tickets, now: Time, effects: &mut Vec<Effect>) {
+        let release = Self::range_release(tickets, now);
+        let number = self.calls.new_release(release);
+        self.send_release(number, None, now, effects);
+    }
+
+    pub(crate) fn send_release(
+        &mut self,
+        number: u64,
+        untouched: Option<Untouched>,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(release) = self.calls.release(number) else {
+            return;
+        };
+        release.tries += 1;
+        release.state = ReleaseState::InFlight;
+        // The link, or the runtime that is to take in the reply, may hang: it is sent once more, over another one.
+        let patience = match release.finishes {
+            Some(_) => release.limit / 2,
+            None => (release.limit / 2).min(IMPATIENCE),
+        };
+        release.twice_at = (release.tries == 1).then(|| now + patience);
+        let keep_out = release.keep_out_until.map(|until| until.since(now));
+        let command = Command::Release {
+            tickets: release.tickets,
+            keep_out: keep_out.unwrap_or_default(),
+            untouched,
+        };
+        let within = release.limit;
+        let call = self.calls.send(Kind::Release(number), now, within);
+        effects.push(Effect::Call {
+            call,
+            command,
+            within,
+        });
+    }
+
+    pub(crate) fn send_releases(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let due: Vec<_> = self
+            .calls
+            .releases
+            .iter()
+            .filter(|release| match release.state {
+                ReleaseState::Failed { again } => again <= now,
+                ReleaseState::InFlight => release.twice_at.is_some_and(|at| at <= now),
+                ReleaseState::Confirmed { .. } => false,
+            })
+            .map(|release| release.number)
+            .collect();
+        for number in due {
+            self.send_release(number, None, now, effects);
+        }
+    }
+
+    pub(crate) fn release_failed(
+        &mut self,
+        number: u64,
+        error: CallError,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        const FIRST: Duration = Duration::from_millis(20);
+        const LONGEST: Duration = Duration::from_millis(500);
+        if self.calls.is_releasing(number) {
+            return; // it was sent twice, and the other one is still under way
+        }
+        let Some(release) = self.calls.release(number) else {
+            return;
+        };
+        let pause = FIRST
+            .saturating_mul(1 << release.tries.min(10))
+            .min(LONGEST);
+        let again = now + pause;
+        let is_fatal = matches!(error.kind, CallErrorKind::Foreign | CallErrorKind::Fatal);
+        if let Some((waiter, limit)) = release.finishes
+            && (is_fatal || again >= limit)
+        {
+            release.finishes = None;
+            let outcome = Outcome::Failed;
+            effects.push(Effect::Finish { waiter, outcome });
+        }
+        if is_fatal || again >= release.expires {
+            let (tickets, was_held) = (release.tickets, release.was_held);
+            let releases = &mut self.calls.releases;
+            releases.retain(|release| release.number != number);
+            effects.push(Effect::GiveUp { tickets, was_held });
+        } else {
+            release.state = ReleaseState::Failed { again };
+        }
+    }
+
+    /// Ranges that nobody is left of.
+    pub(crate) fn give_back(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let is_deserted = |waiters: &Waiters, tickets| waiters.within(tickets).next().is_none();
+        if let Some(grant) = self
+            .grant
+            .take_if(|grant| is_deserted(&self.waiters, grant.tickets()))
+        {
+            self.release_grant(&grant, None, None, HEARTBEAT, now, effects);
+        }
+        let waiters = &self.waiters;
+        let deserted: Vec<_> = self
+            .queued
+            .extract_if(.., |queued| is_deserted(waiters, queued.tickets))
+            .collect();
+        for queued in deserted {
+            self.release_range(queued.tickets, now, effects);
+        }
+        if let Some(doubt) = &self.calls.doubt
+            && doubt.check_at <= now
+            && is_deserted(&self.waiters, doubt.tickets)
+        {
+            let tickets = doubt.tickets;
+            self.calls.look_at_doubt(now);
+            self.release_range(tickets, now, effects);
+        }
+    }
+
+    /// The waiting tickets that the store is not known to know, in order.
+    pub(crate) fn wants(&self) -> Vec<Want> {
+        let mut wants: Vec<Want> = Vec::new();
+        let mut previous_is_wanted = false;
+        for (ticket, waiter) in self.waiters.iter() {
+            let is_wanted = waiter.stage == Stage::Waiting && !self.is_known(ticket);
+            if is_wanted {
+                let is_try = waiter.is_try();
+                let count = wants.len();
+                match wants.last_mut() {
+                    Some(last)
+                        if previous_is_wanted
+                            && last.mode == waiter.mode
+                            && last.is_try == is_try
+                            && (waiter.mode == Mode::Read || !is_try) =>
+                    {
+                        last.tickets.to = ticket;
+                    }
+                    _ if count == MOST_WANTS => break,
+                    _ => wants.push(Want {
+                        mode: waiter.mode,
+                        tickets: Tickets::one(ticket),
+                        is_try,
+                    }),
+                }
+            }
+            previous_is_wanted = is_wanted;
+        }
+        wants
+    }
+
+    /// When the next `acquire` is due, if one is.
+    pub(crate) fn acquire_due(&self, now: Time) -> Option<Time> {
+        if self.calls.acquiring().is_some() {
+            return None;
+        }
+        let mut waiters = self.waiters.iter();
+        let is_wanted = waiters
+            .any(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_known(ticket));
+        is_wanted.then(|| self.failures.again.map_or(now, |again| again.max(now)))
+    }
+
+    /// All tickets below this one are done.
+    pub(crate) fn done_below(&self) -> Ticket {
+        let first = self.waiters.first().unwrap_or(self.waiters.next_ticket());
+        match self.calls.first_kept_out() {
+            // The store has to hear of `min_hold` as well.
+            Some(kept_out) => first.min(kept_out),
+            None => first,
+        }
+    }
+
+    pub(crate) fn send_acquire(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.acquire_due(now) != Some(now) {
+            return;
+        }
+        let wants = self.wants();
+        let (Some(first), Some(last)) = (wants.first(), wants.last()) else {
+            return;
+        };
+        let tickets = Tickets {
+            from: first.tickets.from,
+            to: last.tickets.to,
+        };
+        let asking = self.waiters.within(tickets);
+        let within = asking.map(|(_, waiter)| waiter.patience()).max();
+        let within = within.unwrap_or(HEARTBEAT);
+        let ttl = {
+            let asking = self.waiters.within(first.tickets);
+            let mut ttls = asking.map(|(_, waiter)| waiter.terms.first_ttl());
+            match first.mode {
+                Mode::Write => ttls.next(),
+                Mode::Read => ttls.max(),
+            }
+        };
+        let ttl = ttl.unwrap_or(WAITER_LEASE);
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            waiter.asked.get_or_insert(now);
+        }
+        let not_after = self
+            .clock
+            .map(|clock| clock.latest(now) + within + LATE_MARGIN);
+        let done_below = self.done_below();
+        self.calls.tells_done(done_below);
+        self.failures.again = None;
+        let kind = Kind::Acquire {
+            tickets,
+            not_after,
+            ttl,
+        };
+        let call = self.calls.send(kind, now, within);
+        effects.push(Effect::Call {
+            call,
+            command: Command::Acquire {
+                wants,
+                done_below,
+                ttl,
+                not_after,
+            },
+            within,
+        });
+    }
+
+    /// For how long the holders want the grant. `None`: nobody holds.
+    pub(crate) fn wanted(&self, now: Time) -> Option<Wanted> {
+        let grant = self.grant.as_ref()?;
+        let mut wanted = Wanted::default();
+        let mut has_followers = false;
+        let mut is_held = false;
+        for (_, waiter) in self.waiters.within(grant.tickets()) {
+            match waiter.stage {
+                Stage::Active(active) => {
+                    is_held = true;
+                    let ttl = waiter.terms.ttl;
+                    match active.end {
+                        Some((end, _)) if !waiter.terms.auto_extend || end <= now + ttl => {
+                            wanted.end = wanted.end.max(Some(end));
+                        }
+                        _ => wanted.ttl = wanted.ttl.max(Some(ttl)),
+                    }
+                    if let Some(min_hold) = waiter.terms.min_hold {
+                        let end = active.since + min_hold;
+                        wanted.end = wanted.end.max(Some(end));
+                        wanted.at_once |= !grant.lease.reaches(end);
+                    }
+                }
+                Stage::Cooling { until } => {
+                    is_held = true;
+                    wanted.end = wanted.end.max(Some(until));
+                    wanted.at_once |= !grant.lease.reaches(until);
+                }
+                Stage::Offered { .. } => {
+                    has_followers = true;
+                    wanted.ttl = wanted.ttl.max(Some(waiter.terms.ttl));
+                }
+                Stage::Waiting => has_followers = true,
+            }
+        }
+        if has_followers {
+            // When the time of the last holder is up, those behind it must be there yet.
+            wanted.end = wanted.end.map(|end| end + WAITER_LEASE);
+        }
+        is_held.then_some(wanted)
+    }
+
+    pub(crate) fn renewal_due(&self, now: Time) -> Option<Time> {
+        let wanted = self.wanted(now)?;
+        self.grant.as_ref()?.lease.due(&wanted, now)
+    }
+
+    pub(crate) fn send_renewal(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.renewal_due(now).is_none_or(|due| due > now) {
+            return;
+        }
+        let Some(wanted) = self.wanted(now) else {
+            return;
+        };
+        let Some(grant) = &mut self.grant else {
+            return;
+        };
+        let tickets = grant.tickets();
+        let Some((ticket, first)) = self
+            .waiters
+            .within(tickets)
+            .find(|(_, waiter)| matches!(waiter.stage, Stage::Active(_) | Stage::Cooling { .. }))
+        else {
+            return;
+        };
+        let mut ttl = wanted.until(now).since(now);
+        if now + ttl < grant.lease.end() {
+            // Others may come to the grant before the shorter lease is known here.
+            ttl = ttl.max(WAITER_LEASE);
+        }
+        let within = first.terms.command_timeout.min(ttl / 2);
+        let call = self.calls.next_id();
+        let epoch = grant.lease.renews(ttl, now, call, now + within);
+        if epoch > 0 {
+            grant.untouched = None;
+        }
+        self.tell_leases(effects);
+        let kind = Kind::Renew { ttl };
+        let call = self.calls.send(kind, now, within);
+        effects.push(Effect::Call {
+            call,
+            command: Command::Renew { ticket, ttl, epoch },
+            within,
+        });
+    }
+
+    /// Tells the holders how long the lease lasts, where that has changed.
+    pub(crate) fn tell_leases(&mut self, effects: &mut Vec<Effect>) {
+        let Some(grant) = &self.grant else {
+            return;
+        };
+        let lease = grant.lease.until();
+        for (_, waiter) in self.waiters.within_mut(grant.tickets()) {
+            if let Stage::Active(active) = &mut waiter.stage {
+                let until = active.end.map_or(lease, |(end, _)| end.min(lease));
+                if until != active.until {
+                    active.until = until;
+                    let waiter = waiter.id;
+                    effects.push(Effect::Extend { waiter, until });
+                }
+            }
+        }
+    }
+
+    /// When the next heartbeat is due, if one is.
+    pub(crate) fn heartbeat_due(&self, now: Time) -> Option<Time> {
+        if self.calls.has_heartbeat() {
+            return None;
+        }
+        let doubt = self.calls.doubt_due();
+        let next = self.beat_at.unwrap_or(now);
+        // Those behind a holder must not rely on a grant that the store has forgotten.
+        let has_followers = self.grant.as_ref().is_some_and(|grant| {
+            let mut within = self.waiters.within(grant.tickets());
+            within.any(|(_, waiter)| waiter.stage == Stage::Waiting)
+        });
+        let queued = (has_followers || !self.queued.is_empty()).then_some(next);
+        // A grant that nobody has taken yet is not renewed.
+        let claim = self.grant.as_ref().filter(|_| self.wanted(now).is_none());
+        let claim = claim.map(|grant| {
+            let third = grant.lease.third();
+            if grant.lease.length() < WAITER_LEASE {
+                third
+            } else {
+                third.max(next).min(third + grant.lease.length() / 3)
+            }
+        });
+        let asks = self
+            .asks
+            .then(|| self.failures.again.map_or(now, |again| again.max(now)));
+        [doubt, queued, claim, asks].into_iter().flatten().min()
+    }
+
+    pub(crate) fn send_heartbeat(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.heartbeat_due(now).is_none_or(|due| due > now) {
+            return;
+        }
+        self.calls.look_at_doubt(now);
+        self.beat_at = Some(now + HEARTBEAT);
+        self.asks = false;
+        let patience = self.waiters.iter().map(|(_, waiter)| waiter.patience());
+        let within = patience.max().unwrap_or(HEARTBEAT).min(LONGEST_BEAT);
+        let keeps_grant = self.wanted(now).is_none();
+        let done_below = self.done_below();
+        self.calls.tells_done(done_below);
+        let call = self.calls.send(Kind::Heartbeat, now, within);
+        effects.push(Effect::Call {
+            call,
+            command: Command::Heartbeat {
+                done_below,
+                keeps_grant,
+            },
+            within,
+        });
+    }
+
+    /// Pauses between attempts grow, and differ from lock to lock.
+    pub(crate) fn pause(&mut self, error: CallError, now: Time) {
+        const FIRST: Duration = Duration::from_millis(25);
+        const LONGEST: Duration = Duration::from_millis(500);
+        let pause = FIRST
+            .saturating_mul(1 << self.failures.count.min(10))
+            .min(LONGEST);
+        self.failures.count += 1;
+        self.failures.again = Some(now + self.spread_out(pause));
+        if error.kind == CallErrorKind::Login {
+            self.failures.since.get_or_insert(now);
+        } else {
+            self.failures.since = None;
+        }
+    }
+
+    /// Half of the pause to the whole of it.
+    pub(crate) fn spread_out(&mut self, pause: Duration) -> Duration {
+        // SplitMix64.
+        self.spread = self.spread.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.spread;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let eighths = u32::try_from(z % 5).unwrap_or_default() + 4;
+        pause * eighths / 8
+    }
+
+    /// This `acquire` may have been executed, or be executed later.
+    pub(crate) fn doubts(&mut self, call: &Call, tickets: Tickets, not_after: ServerTime) {
+        let clock = self.clock;
+        let uncertain = clock.map(|clock| clock.received.since(clock.sent));
+        let uncertain = uncertain.unwrap_or_default() + Duration::from_millis(2);
+        let check_at = call.limit + LATE_MARGIN + uncertain;
+        let sent = call.sent;
+        self.calls.doubt = Some(match self.calls.doubt.take() {
+            None => Doubt {
+                tickets,
+                not_after,
+                check_at,
+                pause: HEARTBEAT,
+                until: sent + LATEST_ARRIVAL,
+            },
+            Some(doubt) => Doubt {
+                tickets: Tickets {
+                    from: doubt.tickets.from.min(tickets.from),
+                    to: doubt.tickets.to.max(tickets.to),
+                },
+                not_after: doubt.not_after.max(not_after),
+                check_at: doubt.check_at.max(check_at),
+                pause: HEARTBEAT,
+                until: sent + LATEST_ARRIVAL,
+            },
+        });
+    }
+}

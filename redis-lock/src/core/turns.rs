@@ -1,0 +1,358 @@
+//! Whose turn it is, and who has waited or held for long enough.
+
+use std::time::Duration;
+
+use crate::{
+    core::{
+        grant::Grant,
+        io::{CallError, CallErrorKind, CallId, Effect, Refusal, WaiterId},
+        lock::{LOGIN_PATIENCE, Lock, ROLL_CALL, TRIES, UNPOLLED, WAITER_LEASE},
+        waiters::{Stage, Waiter},
+    },
+    mode::Mode,
+    values::{
+        loss::Loss,
+        ticket::{Ticket, Tickets},
+        time::Time,
+    },
+};
+
+impl Lock {
+    /// Ends the turns whose time is over, and the grant if its lease is over.
+    pub(crate) fn end_grant_in_time(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(grant) = &self.grant else {
+            return;
+        };
+        let mut over = Vec::new();
+        let mut cooling = Vec::new();
+        for (ticket, waiter) in self.waiters.within(grant.tickets()) {
+            match waiter.stage {
+                Stage::Active(active) => {
+                    if let Some((end, why)) = active.end
+                        && end <= now
+                    {
+                        let cools = waiter.terms.min_hold.map(|min| active.since + min);
+                        match cools.filter(|until| *until > now) {
+                            Some(until) => cooling.push((ticket, until, waiter.id, why)),
+                            None => over.push((ticket, Some((waiter.id, why)))),
+                        }
+                    }
+                }
+                Stage::Cooling { until } if until <= now => over.push((ticket, None)),
+                _ => {}
+            }
+        }
+        self.end_turns(over, effects);
+        for (ticket, until, waiter, why) in cooling {
+            if let Some(waiter) = self.waiters.get_mut(ticket) {
+                waiter.stage = Stage::Cooling { until };
+            }
+            effects.push(Effect::Revoke { waiter, why });
+        }
+        let Some(grant) = &self.grant else {
+            return;
+        };
+        if grant.lease.is_over(now) {
+            let longest = self.longest_ttl(grant.tickets());
+            let why = grant.lease.loss(longest);
+            let tickets = grant.tickets();
+            // A renewal may have been executed although its reply was lost. Else the store's lease ends by itself.
+            let may_last = grant.lease.may_have_been_renewed();
+            let over = grant.lease.end() + Duration::from_millis(1);
+            self.lose_grant(why, effects);
+            if may_last {
+                self.release_range(tickets, now, effects);
+            } else {
+                // Not before its time, but then: who is next has to be told.
+                self.release_at(tickets, over);
+            }
+        }
+    }
+
+    /// These tickets are done; holders are told why.
+    pub(crate) fn end_turns(
+        &mut self,
+        turns: Vec<(Ticket, Option<(WaiterId, Loss)>)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for (ticket, revoked) in turns {
+            self.waiters.remove(ticket);
+            if let Some((waiter, why)) = revoked {
+                effects.push(Effect::Revoke { waiter, why });
+            }
+        }
+    }
+
+    pub(crate) fn longest_ttl(&self, tickets: Tickets) -> Duration {
+        let ttls = self.waiters.within(tickets).map(|(_, w)| w.terms.ttl);
+        ttls.max().unwrap_or(WAITER_LEASE)
+    }
+
+    /// Tasks that are not polled lose their turn.
+    pub(crate) fn pass_over(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(grant) = &self.grant else {
+            return;
+        };
+        let tickets = grant.tickets();
+        let mut is_called = false;
+        let mut is_over = false;
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            if let Stage::Offered { since, called } = &mut waiter.stage {
+                is_called |= !*called && *since + ROLL_CALL <= now;
+                *called |= is_called;
+                is_over |= *since + UNPOLLED <= now;
+            }
+        }
+        if is_called {
+            for (_, waiter) in self.waiters.within_mut(tickets) {
+                if waiter.stage == Stage::Waiting {
+                    waiter.is_called = true;
+                    effects.push(Effect::Wake { waiter: waiter.id });
+                }
+            }
+        }
+        if !is_over {
+            return;
+        }
+        let is_absent = |waiter: &Waiter| match waiter.stage {
+            Stage::Offered { since, .. } => since + UNPOLLED <= now,
+            Stage::Waiting => waiter.is_called,
+            Stage::Active(_) | Stage::Cooling { .. } => false,
+        };
+        let within = self.waiters.within(tickets);
+        let absent: Vec<_> = within
+            .filter(|(_, waiter)| is_absent(waiter))
+            .map(|(ticket, _)| ticket)
+            .collect();
+        for ticket in absent {
+            self.waiters.park(ticket);
+        }
+    }
+
+    /// Tasks that have waited long enough.
+    pub(crate) fn end_waits(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let mut ended = Vec::new();
+        for (ticket, waiter) in self.waiters.iter() {
+            if waiter.stage == Stage::Waiting
+                && let Some((end, why)) = self.end_of_wait(ticket, waiter)
+                && end <= now
+            {
+                ended.push((ticket, why));
+            }
+        }
+        let next = self.calls.next_id();
+        for (ticket, why) in ended {
+            match self.waiters.get_mut(ticket) {
+                // One more question: a message may have been lost, or the store be out of reach.
+                Some(waiter) if why == Refusal::Contended => {
+                    waiter.decides = Some(next);
+                    self.asks = true;
+                }
+                _ => self.refuse(ticket, why, effects),
+            }
+        }
+        let parked = self.waiters.parked();
+        let ended: Vec<_> = parked
+            .filter(|waiter| waiter.wait_end().is_some_and(|end| end <= now))
+            .map(|waiter| waiter.id)
+            .collect();
+        for waiter in ended {
+            self.waiters.remove_waiter(waiter);
+            let why = Refusal::Contended;
+            effects.push(Effect::Refuse { waiter, why });
+        }
+    }
+
+    /// When a waiting task gives up, and why.
+    pub(crate) fn end_of_wait(&self, ticket: Ticket, waiter: &Waiter) -> Option<(Time, Refusal)> {
+        let end = waiter.wait_end()?;
+        let last = end + waiter.terms.command_timeout;
+        if waiter.decides.is_some() {
+            return Some((last, Refusal::Failed));
+        }
+        if self.is_known(ticket) {
+            return Some((end, Refusal::Contended));
+        }
+        // The reply is about to come, or the second try is about to be made.
+        let is_asked = self
+            .calls
+            .acquiring()
+            .is_some_and(|tickets| tickets.contains(ticket));
+        if is_asked || waiter.failures < TRIES {
+            Some((last, Refusal::Failed))
+        } else {
+            Some((end, Refusal::Failed))
+        }
+    }
+
+    /// A try does not queue behind what this session has itself.
+    pub(crate) fn refuse_tries(&mut self, effects: &mut Vec<Effect>) {
+        let mut is_behind_writer = false;
+        let mut is_behind_reader = false;
+        let mut refused = Vec::new();
+        for (ticket, waiter) in self.waiters.iter() {
+            // What the store has not told of yet decides nothing.
+            let counts = self.is_known(ticket);
+            if waiter.is_try() && waiter.stage == Stage::Waiting && !counts {
+                if is_behind_writer || (is_behind_reader && waiter.mode == Mode::Write) {
+                    refused.push(ticket);
+                }
+            } else if counts {
+                match waiter.mode {
+                    Mode::Write => is_behind_writer = true,
+                    Mode::Read => is_behind_reader = true,
+                }
+            }
+        }
+        for ticket in refused {
+            self.refuse(ticket, Refusal::Contended, effects);
+        }
+    }
+
+    /// Offers the lock to the tickets whose turn it is.
+    pub(crate) fn give_turns(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(grant) = &self.grant else {
+            return;
+        };
+        let (mode, tickets) = (grant.mode(), grant.tickets());
+        if mode == Mode::Write
+            && self
+                .waiters
+                .within(tickets)
+                .any(|(_, waiter)| waiter.stage != Stage::Waiting)
+        {
+            return;
+        }
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            if waiter.stage == Stage::Waiting && waiter.mode == mode {
+                waiter.stage = Stage::Offered {
+                    since: now,
+                    called: false,
+                };
+                effects.push(Effect::Wake { waiter: waiter.id });
+                if mode == Mode::Write {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The session has lost the grant. Those that held are told; those that had no turn yet queue again, in order.
+    pub(crate) fn lose_grant(&mut self, why: Loss, effects: &mut Vec<Effect>) {
+        if let Some(grant) = self.grant.take() {
+            self.lose_turns_of(&grant, grant.tickets(), why, effects);
+        }
+    }
+
+    /// Some tickets of the grant are lost.
+    pub(crate) fn lose_turns(&mut self, tickets: Tickets, why: Loss, effects: &mut Vec<Effect>) {
+        if let Some(grant) = self.grant.clone() {
+            self.lose_turns_of(&grant, tickets, why, effects);
+        }
+    }
+
+    pub(crate) fn lose_turns_of(
+        &mut self,
+        grant: &Grant,
+        tickets: Tickets,
+        why: Loss,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut again = Vec::new();
+        let mut held = Vec::new();
+        for (ticket, waiter) in self.waiters.within(tickets) {
+            match waiter.stage {
+                Stage::Active(active) => {
+                    // A turn that was to end with this lease.
+                    let ends = active.end.filter(|(end, _)| grant.lease.reaches(*end));
+                    let why = match (why, ends) {
+                        (Loss::Paused | Loss::Unreachable, Some((_, ended))) => ended,
+                        _ => why,
+                    };
+                    held.push((ticket, Some((waiter.id, why))));
+                }
+                Stage::Cooling { .. } => held.push((ticket, None)),
+                Stage::Offered { .. } | Stage::Waiting => again.push(ticket),
+            }
+        }
+        self.end_turns(held, effects);
+        self.waiters.requeue(again);
+    }
+
+    /// Tasks whose time is over have waited for this reply, or an earlier one.
+    pub(crate) fn decide(&mut self, call: CallId, why: Refusal, effects: &mut Vec<Effect>) {
+        let decided: Vec<_> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| waiter.decides.is_some_and(|decides| decides <= call))
+            .map(|(ticket, _)| ticket)
+            .collect();
+        for ticket in decided {
+            // It may be its turn by now.
+            let is_next = self.grant.as_ref().is_some_and(|grant| {
+                let mut within = self.waiters.within(grant.tickets());
+                let first = within.next().map(|(first, _)| first);
+                grant.mode() == Mode::Read && grant.tickets().contains(ticket)
+                    || first == Some(ticket)
+            });
+            if let Some(waiter) = self.waiters.get(ticket)
+                && waiter.stage == Stage::Waiting
+                && !is_next
+            {
+                self.refuse(ticket, why, effects);
+            }
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, ticket: Ticket, why: Refusal, effects: &mut Vec<Effect>) {
+        if let Some(waiter) = self.waiters.remove(ticket) {
+            let waiter = waiter.id;
+            effects.push(Effect::Refuse { waiter, why });
+        }
+    }
+
+    pub(crate) fn refuse_all(&mut self, effects: &mut Vec<Effect>) {
+        let all: Vec<_> = self.waiters.iter().collect();
+        let waiting = all
+            .iter()
+            .filter(|(_, waiter)| waiter.stage == Stage::Waiting);
+        let waiting: Vec<_> = waiting.map(|(ticket, _)| *ticket).collect();
+        for ticket in waiting {
+            self.refuse(ticket, Refusal::Failed, effects);
+        }
+    }
+
+    /// The `acquire` for these tickets has failed: some of their tasks do not try again.
+    pub(crate) fn refuse_failed(
+        &mut self,
+        tickets: Tickets,
+        error: CallError,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_hopeless = match error.kind {
+            CallErrorKind::Foreign | CallErrorKind::Fatal => true,
+            CallErrorKind::Login => {
+                let since = self.failures.since;
+                since.is_some_and(|since| now.since(since) >= LOGIN_PATIENCE)
+            }
+            CallErrorKind::Transient => false,
+        };
+        for (_, waiter) in self.waiters.within_mut(tickets) {
+            waiter.failures += 1;
+        }
+        let refused: Vec<_> = self
+            .waiters
+            .within(tickets)
+            .filter(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_known(*ticket))
+            .filter(|(_, waiter)| {
+                let is_over = waiter.wait_end().is_some_and(|end| end <= now);
+                is_hopeless || (is_over && waiter.failures >= TRIES)
+            })
+            .map(|(ticket, _)| ticket)
+            .collect();
+        for ticket in refused {
+            self.refuse(ticket, Refusal::Failed, effects);
+        }
+    }
+}
