@@ -13,7 +13,7 @@ use redis::{Cmd, Pipeline, RedisResult};
 
 use crate::{
     code::{Class, class, no_reply},
-    connection::{Link, Reply},
+    connection::Link,
     core::io::{Command, View, Want},
     engine::{Engine, engine},
     error::Error,
@@ -213,7 +213,7 @@ impl Probe {
         self.reply(reply).await
     }
 
-    async fn reply<T>(&mut self, reply: Reply<T>) -> RedisResult<T> {
+    async fn reply<T>(&mut self, reply: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let sent = Instant::now();
         let reply = self.link.within(self.options.command_timeout, reply).await;
         self.round_trip = self.round_trip.min(sent.elapsed());

@@ -164,7 +164,7 @@ impl From<&Key> for Key {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Names {
     /// The gate's name; the others differ in one byte.
-    gate: String,
+    gate: Arc<str>,
     role_at: usize,
 }
 
@@ -187,20 +187,26 @@ impl Names {
             format!("{namespace}:#{role}:{{{key}}}")
         };
         let role_at = namespace.len() + 2;
-        Names { gate, role_at }
+        Names {
+            gate: gate.into(),
+            role_at,
+        }
     }
 
     /// The first of the names.
-    pub(crate) fn word(&self) -> &str {
+    pub(crate) fn word(&self) -> &Arc<str> {
         &self.gate
     }
 
     /// Hands out the name for each role, in the order of the scripts' KEYS.
     pub(crate) fn each(&self, mut take: impl FnMut(&str)) {
-        let mut name = self.gate.clone();
-        let mut letter = [0];
+        let (before, after) = (&self.gate[..self.role_at], &self.gate[self.role_at + 1..]);
+        let mut name = String::with_capacity(self.gate.len());
         for role in ROLES {
-            name.replace_range(self.role_at..=self.role_at, role.encode_utf8(&mut letter));
+            name.clear();
+            name.push_str(before);
+            name.push(role);
+            name.push_str(after);
             take(&name);
         }
     }

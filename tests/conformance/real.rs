@@ -82,7 +82,7 @@ impl Real {
         let mut all = redis::pipe();
         let call = all.cmd("EVALSHA").arg(&self.hashes[script]);
         call.arg(NAMES.len()).arg(&NAMES);
-        wire::arguments(session, pushes, command, &mut |argument| {
+        wire::arguments(session, pushes, command, |argument| {
             call.arg(argument);
         });
         all.cmd("GET").arg(NAMES[0]);

@@ -176,6 +176,16 @@ impl Lock {
         self.go_on(now, effects);
     }
 
+    /// Whether to be polled is news: the task is called for, or has been passed over.
+    pub(crate) fn awaits_poll(&self, id: WaiterId) -> bool {
+        let waiter = self
+            .waiters
+            .ticket(id)
+            .and_then(|ticket| self.waiters.get(ticket));
+        waiter
+            .is_none_or(|waiter| waiter.is_called || matches!(waiter.stage, Stage::Offered { .. }))
+    }
+
     /// Nothing is left to do, here or in the store.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiters.is_empty()
@@ -227,36 +237,28 @@ impl Lock {
         if self.waiters.unpark(id) {
             return true;
         }
-        let ticket = self.waiters.ticket(id);
-        let waiter = ticket.and_then(|ticket| self.waiters.get_mut(ticket));
-        let Some(waiter) = waiter else {
+        let Some(ticket) = self.waiters.ticket(id) else {
+            return false;
+        };
+        let Some(waiter) = self.waiters.get_mut(ticket) else {
             return false;
         };
         waiter.is_called = false;
-        if !matches!(waiter.stage, Stage::Offered { .. }) {
+        let (Stage::Offered { .. }, Some(grant)) = (waiter.stage, &self.grant) else {
             return false;
-        }
-        // What has ended by now must not be taken.
-        self.end_grant_in_time(now, effects);
-        if let Some(ticket) = self.waiters.ticket(id)
-            && let Some(grant) = &self.grant
-            && let Some(waiter) = self.waiters.get_mut(ticket)
-            && let Stage::Offered { .. } = waiter.stage
-        {
-            let active = waiter.active(now, &grant.lease);
-            waiter.stage = Stage::Active(active);
-            effects.push(Effect::Grant {
-                waiter: id,
-                token: grant.token(ticket),
-                until: active.until,
-            });
-        }
+        };
+        let active = waiter.active(now, &grant.lease);
+        waiter.stage = Stage::Active(active);
+        effects.push(Effect::Grant {
+            waiter: id,
+            token: grant.token(ticket),
+            until: active.until,
+        });
         true
     }
 
     /// The task has no more use for the lock. `waits`: it waits for the outcome.
     fn leaves(&mut self, id: WaiterId, waits: bool, now: Time, effects: &mut Vec<Effect>) {
-        self.end_grant_in_time(now, effects);
         let Some(ticket) = self.waiters.ticket(id) else {
             self.waiters.remove_waiter(id);
             return;
@@ -379,6 +381,9 @@ impl Lock {
             self.replied(call, Err(CallError::NO_REPLY), now, effects);
         }
         self.calls.end_doubt(now);
+        if self.is_idle() {
+            return;
+        }
         self.end_grant_in_time(now, effects);
         self.pass_over(now, effects);
         self.give_turns(now, effects);

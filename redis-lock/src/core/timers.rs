@@ -38,6 +38,9 @@ impl Lock {
     /// The next time to call [`handle`](Lock::handle) with [`TimeReached`](super::io::Input::TimeReached). Changes with each
     /// input. A call that comes early does no harm.
     pub(crate) fn next_timeout(&self, now: Time) -> Option<(Time, Timer)> {
+        if self.is_idle() {
+            return None;
+        }
         let mut next: Option<(Time, Timer)> = None;
         let mut at = |time: Option<Time>, timer| {
             if let Some(time) = time

@@ -1,6 +1,6 @@
 //! The tasks of one session that wait for one lock or hold it, in the order of their tickets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
     core::{
@@ -109,7 +109,8 @@ impl Terms {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Waiters {
-    by_ticket: BTreeMap<Ticket, Waiter>,
+    /// In the order of their tickets: a new ticket is higher than all before.
+    by_ticket: Vec<(Ticket, Box<Waiter>)>,
     tickets: BTreeMap<WaiterId, Ticket>,
     /// Passed over, since they were not polled when their turn came. A parked waiter has no ticket.
     parked: BTreeMap<WaiterId, Waiter>,
@@ -119,7 +120,7 @@ pub(crate) struct Waiters {
 impl Waiters {
     pub(crate) fn new(first: Ticket) -> Self {
         Waiters {
-            by_ticket: BTreeMap::new(),
+            by_ticket: Vec::new(),
             tickets: BTreeMap::new(),
             parked: BTreeMap::new(),
             next: first,
@@ -137,14 +138,14 @@ impl Waiters {
 
     /// The lowest ticket that is not done.
     pub(crate) fn first(&self) -> Option<Ticket> {
-        self.by_ticket.first_key_value().map(|(ticket, _)| *ticket)
+        self.by_ticket.first().map(|(ticket, _)| *ticket)
     }
 
     pub(crate) fn insert(&mut self, waiter: Waiter) -> Ticket {
         let ticket = self.next;
         self.next = ticket.next();
         self.tickets.insert(waiter.id, ticket);
-        self.by_ticket.insert(ticket, waiter);
+        self.by_ticket.push((ticket, Box::new(waiter)));
         ticket
     }
 
@@ -152,19 +153,36 @@ impl Waiters {
         self.tickets.get(&id).copied()
     }
 
+    /// Where the ticket is, or would be.
+    fn place(&self, ticket: Ticket) -> usize {
+        self.by_ticket.partition_point(|(other, _)| *other < ticket)
+    }
+
+    fn places(&self, tickets: Tickets) -> Range<usize> {
+        let end = self
+            .by_ticket
+            .partition_point(|(other, _)| *other <= tickets.to);
+        self.place(tickets.from)..end
+    }
+
     pub(crate) fn get(&self, ticket: Ticket) -> Option<&Waiter> {
-        self.by_ticket.get(&ticket)
+        let (found, waiter) = self.by_ticket.get(self.place(ticket))?;
+        (*found == ticket).then_some(waiter)
     }
 
     pub(crate) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
-        self.by_ticket.get_mut(&ticket)
+        let place = self.place(ticket);
+        let (found, waiter) = self.by_ticket.get_mut(place)?;
+        (*found == ticket).then_some(waiter)
     }
 
     /// The ticket is done.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
-        let waiter = self.by_ticket.remove(&ticket)?;
+        let place = self.place(ticket);
+        self.get(ticket)?;
+        let (_, waiter) = self.by_ticket.remove(place);
         self.tickets.remove(&waiter.id);
-        Some(waiter)
+        Some(*waiter)
     }
 
     /// Takes the waiter out, whether it has a ticket or is parked.
@@ -195,27 +213,24 @@ impl Waiters {
 
     /// In the order of their tickets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ticket, &Waiter)> {
-        self.by_ticket
-            .iter()
-            .map(|(ticket, waiter)| (*ticket, waiter))
+        each(&self.by_ticket)
     }
 
     pub(crate) fn within(&self, tickets: Tickets) -> impl Iterator<Item = (Ticket, &Waiter)> {
-        let range = self.by_ticket.range(tickets.from..=tickets.to);
-        range.map(|(ticket, waiter)| (*ticket, waiter))
+        each(&self.by_ticket[self.places(tickets)])
     }
 
     pub(crate) fn within_mut(
         &mut self,
         tickets: Tickets,
     ) -> impl Iterator<Item = (Ticket, &mut Waiter)> {
-        let range = self.by_ticket.range_mut(tickets.from..=tickets.to);
-        range.map(|(ticket, waiter)| (*ticket, waiter))
+        let places = self.places(tickets);
+        let range = self.by_ticket[places].iter_mut();
+        range.map(|(ticket, waiter)| (*ticket, &mut **waiter))
     }
 
     pub(crate) fn from(&self, first: Ticket) -> impl Iterator<Item = (Ticket, &Waiter)> {
-        let range = self.by_ticket.range(first..);
-        range.map(|(ticket, waiter)| (*ticket, waiter))
+        each(&self.by_ticket[self.place(first)..])
     }
 
     /// Gives these tickets' waiters new ones, in the order of the old.
@@ -228,4 +243,8 @@ impl Waiters {
             }
         }
     }
+}
+
+fn each(waiters: &[(Ticket, Box<Waiter>)]) -> impl Iterator<Item = (Ticket, &Waiter)> {
+    waiters.iter().map(|(ticket, waiter)| (*ticket, &**waiter))
 }

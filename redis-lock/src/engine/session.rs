@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -65,7 +65,7 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct Locks {
     /// By the first of the lock's names in the store.
-    entries: HashMap<String, Arc<Entry>>,
+    entries: HashMap<Arc<str>, Arc<Entry>>,
     /// Above every ticket of locks that are forgotten.
     next_ticket: u64,
 }
@@ -94,7 +94,7 @@ impl Session {
             }
         }
         let entry = Arc::new(Entry::new(owner, Ticket(first)));
-        locks.entries.insert(name.to_owned(), Arc::clone(&entry));
+        locks.entries.insert(Arc::clone(name), Arc::clone(&entry));
         entry
     }
 
@@ -102,11 +102,11 @@ impl Session {
     pub(crate) fn forget(&self, entry: &Arc<Entry>, next: Ticket) {
         let mut locks = self.locks();
         locks.next_ticket = locks.next_ticket.max(next.0);
-        let name = entry.names.word();
-        if let Some(known) = locks.entries.get(name)
-            && Arc::ptr_eq(known, entry)
+        if let hash_map::Entry::Occupied(known) =
+            locks.entries.entry(Arc::clone(entry.names.word()))
+            && Arc::ptr_eq(known.get(), entry)
         {
-            locks.entries.remove(name);
+            known.remove();
         }
     }
 

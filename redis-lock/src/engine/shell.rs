@@ -5,7 +5,7 @@
 //! releases first, other commands next, tasks last.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     future::{Future, poll_fn, ready},
     mem,
@@ -58,8 +58,10 @@ pub(crate) struct Entry {
 
 struct State {
     core: Lock,
+    /// Empty; kept to be used again.
+    effects: Vec<Effect>,
     /// Those that the core knows.
-    holds: HashMap<WaiterId, Arc<Hold>>,
+    holds: BTreeMap<WaiterId, Arc<Hold>>,
     waiters: u64,
     planned: Option<Instant>,
     /// The `acquire` in flight, as long as one task alone waits for it.
@@ -140,7 +142,8 @@ impl Entry {
             key: owner.key.clone(),
             state: Mutex::new(State {
                 core,
-                holds: HashMap::new(),
+                effects: Vec::new(),
+                holds: BTreeMap::new(),
                 waiters: 0,
                 planned: None,
                 inline: None,
@@ -224,6 +227,9 @@ impl Entry {
 
     /// The task is polled: takes the lock if it is its turn.
     pub(crate) fn polled(self: &Arc<Self>, waiter: WaiterId) -> Option<Arc<Inline>> {
+        if !self.state().core.awaits_poll(waiter) {
+            return None;
+        }
         self.tells(Input::Polled { waiter }, By::Task)
     }
 
@@ -267,14 +273,15 @@ impl Entry {
 
     fn handle(self: &Arc<Self>, engine: &'static Engine, state: &mut State, input: Input) -> Work {
         let now = now();
-        let mut effects = Vec::new();
+        let mut effects = mem::take(&mut state.effects);
         let mark = state.core.mark();
         state.core.handle(now, input, &mut effects);
         debug_assert_eq!(state.core.check(), Ok(()), "{:?}", state.core);
         let mut work = Work::default();
-        for effect in effects {
+        for effect in effects.drain(..) {
             Self::note(state, effect, &mut work);
         }
+        state.effects = effects;
         work.calls
             .sort_by_key(|(_, command, _)| !matches!(command, Command::Release { .. }));
         work.is_settled = mark.is_some() && state.core.mark().is_none();

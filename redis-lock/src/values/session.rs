@@ -7,16 +7,35 @@ use std::fmt;
 pub(crate) struct SessionId(pub(crate) u128);
 
 impl SessionId {
+    /// In hexadecimal, always 32 digits.
+    pub(crate) fn digits(self) -> Digits {
+        let mut digits = [0; 32];
+        for (place, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            place[0] = HEX[usize::from(byte >> 4)];
+            place[1] = HEX[usize::from(byte & 15)];
+        }
+        Digits(digits)
+    }
+
     /// Back from the text that [`Display`](fmt::Display) makes.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         u128::from_str_radix(text, 16).ok().map(SessionId)
     }
 }
 
-/// In hexadecimal, always 32 digits.
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+pub(crate) struct Digits([u8; 32]);
+
+impl Digits {
+    pub(crate) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.digits().as_str())
     }
 }
 

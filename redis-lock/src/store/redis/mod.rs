@@ -6,14 +6,14 @@
 
 pub(crate) mod wire;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use once_cell::sync::Lazy;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use crate::{
     code::{is_cross_slot, is_unknown_script, no_reply},
-    connection::{Link, Reply},
+    connection::Link,
     core::io::{Command, View},
     engine::Engine,
     key::Names,
@@ -56,7 +56,7 @@ impl Sent {
         self.names.each(|name| {
             command.arg(name);
         });
-        wire::arguments(self.session, self.pushes, &self.command, &mut |argument| {
+        wire::arguments(self.session, self.pushes, &self.command, |argument| {
             command.arg(argument);
         });
         command
@@ -78,7 +78,7 @@ pub(crate) fn call(
     session: SessionId,
     pushes: Pushes,
     command: Command,
-) -> Reply<View> {
+) -> impl Future<Output = RedisResult<View>> + Send + use<> {
     let sent = Sent {
         names: names.clone(),
         session,
@@ -94,7 +94,7 @@ pub(crate) fn call(
         link.send(sent.by_source())
     };
     let was_by_hash = link.knows(hash);
-    Box::pin(async move {
+    async move {
         match first.await {
             Err(error) if was_by_hash && is_unknown_script(&error) => {
                 link.forgets(hash);
@@ -108,7 +108,7 @@ pub(crate) fn call(
         let view = sent.read(link.send(sent.by_source()).await?)?;
         link.learns(hash);
         Ok(view)
-    })
+    }
 }
 
 /// Calls several scripts, each for itself: one that fails does not hinder the others.

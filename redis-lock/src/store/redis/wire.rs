@@ -1,13 +1,10 @@
 //! Commands and views as the scripts write and read them.
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::{
     core::{
-        io::{Command, GrantView, Granted, Push, View},
+        io::{Command, GrantView, Granted, Push, Untouched, View},
         lock::WAITER_LEASE,
     },
     mode::Mode,
@@ -30,23 +27,23 @@ pub(crate) fn arguments(
     session: SessionId,
     pushes: Pushes,
     command: &Command,
-    add: &mut dyn FnMut(&str),
+    mut add: impl FnMut(&str),
 ) {
+    /// A lock word with numbers of the usual length.
+    const LONGEST: usize = 128;
     let pushes = match pushes {
         Pushes::None => "-",
         Pushes::Counted => "p",
         Pushes::Uncounted => "c",
     };
-    let mut buffer = String::with_capacity(128);
-    let mut write = |value: fmt::Arguments<'_>| {
-        buffer.clear();
-        // Writing to a string does not fail.
-        let _ = buffer.write_fmt(value);
-        add(&buffer);
+    let session = session.digits();
+    let session = session.as_str();
+    let mut text = Text {
+        written: String::with_capacity(LONGEST),
+        digits: itoa::Buffer::new(),
     };
-    let lease = millis(WAITER_LEASE);
-    write(format_args!("{session}"));
-    write(format_args!("{pushes}"));
+    add(session);
+    add(pushes);
     match command {
         Command::Acquire {
             wants,
@@ -54,46 +51,80 @@ pub(crate) fn arguments(
             ttl,
             not_after,
         } => {
-            write(format_args!("{}", not_after.map_or(0, |at| at.0)));
-            write(format_args!("{}", done_below.0));
-            write(format_args!("{}", millis(*ttl)));
-            write(format_args!("{lease}"));
+            add(text.anew().number(not_after.map_or(0, |at| at.0)).get());
+            add(text.anew().number(done_below.0).get());
+            add(text.anew().number(millis(*ttl)).get());
+            add(text.anew().number(millis(WAITER_LEASE)).get());
             for want in wants {
-                write(format_args!("{want}"));
+                let tries = if want.is_try { "?" } else { "" };
+                add(text.anew().range(want.mode, want.tickets).text(tries).get());
             }
         }
         Command::Heartbeat {
             done_below,
             keeps_grant,
         } => {
-            write(format_args!("{}", done_below.0));
-            write(format_args!("{lease}"));
-            write(format_args!("{}", u8::from(*keeps_grant)));
+            add(text.anew().number(done_below.0).get());
+            add(text.anew().number(millis(WAITER_LEASE)).get());
+            add(text.anew().number(u64::from(*keeps_grant)).get());
         }
         Command::Renew { ticket, ttl, epoch } => {
-            write(format_args!("{}", ticket.0));
-            write(format_args!("{}", millis(*ttl)));
-            write(format_args!("{epoch}"));
-            write(format_args!("{lease}"));
+            add(text.anew().number(ticket.0).get());
+            add(text.anew().number(millis(*ttl)).get());
+            add(text.anew().number(*epoch).get());
+            add(text.anew().number(millis(WAITER_LEASE)).get());
         }
         Command::Release {
             tickets,
             keep_out,
             untouched,
         } => {
-            write(format_args!("{}", tickets.from.0));
-            write(format_args!("{}", tickets.to.0));
-            write(format_args!("{}", millis(*keep_out)));
-            write(format_args!("{lease}"));
-            if let Some(untouched) = untouched {
-                let granted = untouched.granted;
+            add(text.anew().number(tickets.from.0).get());
+            add(text.anew().number(tickets.to.0).get());
+            add(text.anew().number(millis(*keep_out)).get());
+            add(text.anew().number(millis(WAITER_LEASE)).get());
+            if let Some(Untouched { granted, ttl }) = untouched {
                 let last = granted.token + granted.tickets.behind_first();
-                let ttl = millis(untouched.ttl);
-                write(format_args!("{session} {granted}~0 {ttl} {pushes}"));
-                write(format_args!("free {last}"));
-                write(format_args!("{}", last / 1000));
+                let word = text.anew().text(session).text(" ");
+                let word = word.range(granted.mode, granted.tickets).text("@");
+                let word = word.number(granted.token).text("~0 ");
+                add(word.number(millis(*ttl)).text(" ").text(pushes).get());
+                add(text.anew().text("free ").number(last).get());
+                add(text.anew().number(last / 1000).get());
             }
         }
+    }
+}
+
+/// Writes arguments, one after another, without a `String` for each: a command has about ten.
+struct Text {
+    written: String,
+    digits: itoa::Buffer,
+}
+
+impl Text {
+    fn anew(&mut self) -> &mut Self {
+        self.written.clear();
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.written.push_str(text);
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.written.push_str(self.digits.format(number));
+        self
+    }
+
+    fn range(&mut self, mode: Mode, tickets: Tickets) -> &mut Self {
+        self.written.push_str(mode.letter());
+        self.number(tickets.from.0).text("-").number(tickets.to.0)
+    }
+
+    fn get(&self) -> &str {
+        &self.written
     }
 }
 
