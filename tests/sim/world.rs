@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     NotServed,
     /// A process that died blocks others for longer than its ttl, or three seconds.
     CrashBlocks,
+    /// A call takes longer than its wait and one command.
+    TooLong,
     /// A task was told two outcomes, or none.
     Outcomes,
     /// The core's own invariants.
@@ -159,6 +161,9 @@ const LONGEST_TTL: Duration = Duration::from_secs(20);
 /// The longest time to settle what may yet be executed, over connections that lose messages.
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// A call may end by so much later than its time limit: a task that is woken has to be polled.
+const CALL_SLACK: Duration = Duration::from_millis(30);
+
 /// Runs a plan to its end.
 pub(crate) fn run(plan: &Plan, tells: bool) -> Result<Run, Box<Failure>> {
     World::new(plan, tells).run()
@@ -212,6 +217,11 @@ enum Event {
         session: usize,
         waiter: WaiterId,
     },
+    /// The latest time by which a call must have ended.
+    CheckEnded {
+        session: usize,
+        waiter: WaiterId,
+    },
     CheckCrash {
         session: usize,
     },
@@ -236,6 +246,8 @@ struct Task {
     /// The order in which tickets came to the store.
     arrival: Option<u64>,
     until: Time,
+    /// When its call, to acquire or to unlock, must have ended.
+    limit: Option<Time>,
     /// It has been left unpolled.
     was_unpolled: bool,
 }
@@ -453,8 +465,14 @@ impl<'a> World<'a> {
             }
             if process.paused_until > self.now {
                 let mut until = process.paused_until;
-                if matches!(event, Event::CheckTold { .. }) {
-                    until = until + Duration::from_micros(50);
+                match event {
+                    Event::CheckTold { .. } => until = until + Duration::from_micros(50),
+                    // A task whose time is over asks once more.
+                    Event::CheckEnded { waiter, .. } => {
+                        let terms = process.tasks[&waiter].request.terms;
+                        until = until + terms.command_timeout + CALL_SLACK;
+                    }
+                    _ => {}
                 }
                 self.at(until, event);
                 return Ok(());
@@ -545,6 +563,17 @@ impl<'a> World<'a> {
                 }
                 Ok(())
             }
+            Event::CheckEnded { session, waiter } => {
+                let task = &self.sessions[session].tasks[&waiter];
+                if task.limit.is_some_and(|limit| limit <= self.now)
+                    && matches!(task.phase, Phase::Waiting | Phase::Finishing)
+                    && !task.was_unpolled
+                {
+                    let what = format!("the call of task {} goes on for too long", task.number);
+                    return Err(self.fails(Kind::TooLong, what));
+                }
+                Ok(())
+            }
             Event::CheckCrash { session } => {
                 let id = self.sessions[session].id;
                 let now = self.server_now();
@@ -576,6 +605,9 @@ impl<'a> World<'a> {
         match task.request.ends {
             Ends::Unlock => {
                 task.phase = Phase::Finishing;
+                let limit = self.now + task.request.terms.command_timeout + CALL_SLACK;
+                task.limit = Some(limit);
+                self.at(limit, Event::CheckEnded { session, waiter });
                 self.tell(|| format!("task {number} unlocks"));
                 self.input(session, Input::Unlocked { waiter }, 0)
             }
@@ -688,6 +720,15 @@ impl<'a> World<'a> {
             Wait::Forever => Queue::Forever,
         };
         let (mode, terms) = (request.mode, request.terms);
+        let wait = match request.wait {
+            Wait::Never => Some(Duration::ZERO),
+            Wait::For(wait) => Some(wait),
+            Wait::Forever => None,
+        };
+        let limit = wait.map(|wait| now + wait + terms.command_timeout + CALL_SLACK);
+        if let Some(limit) = limit {
+            self.at(limit, Event::CheckEnded { session, waiter });
+        }
         if let Some(after) = request.leaves_after {
             self.at(now + after, Event::Leave { session, waiter });
         }
@@ -700,6 +741,7 @@ impl<'a> World<'a> {
                 ticket: None,
                 arrival: None,
                 until: now,
+                limit,
                 was_unpolled: false,
                 request,
             },
@@ -1406,7 +1448,8 @@ fn event_of(event: &Event) -> Option<usize> {
         | Event::Poll { session, .. }
         | Event::Leave { session, .. }
         | Event::GiveBack { session, .. }
-        | Event::CheckTold { session, .. } => Some(*session),
+        | Event::CheckTold { session, .. }
+        | Event::CheckEnded { session, .. } => Some(*session),
         Event::Step(_) | Event::Command { .. } | Event::CheckCrash { .. } | Event::Look => None,
     }
 }

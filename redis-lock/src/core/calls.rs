@@ -10,6 +10,11 @@ use crate::{
     },
 };
 
+/// When a call that is sent now counts as failed. Whoever sends it gives it up a little before.
+pub(crate) fn call_limit(now: Time, within: Duration) -> Time {
+    now + within + Duration::from_millis(10)
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) id: CallId,
@@ -111,8 +116,7 @@ impl Calls {
             id,
             kind,
             sent: now,
-            // Whoever sends it gives it up by then.
-            limit: now + within + Duration::from_millis(10),
+            limit: call_limit(now, within),
         });
         id
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     core::{
-        calls::{Call, Calls, Kind, Mark},
+        calls::{Call, Calls, Kind, Mark, call_limit},
         grant::{Grant, Queued},
         io::{
             CallError, CallErrorKind, CallId, Effect, Granted, Input, Outcome, Push, Queue,
@@ -295,7 +295,7 @@ impl Lock {
         let is_active = matches!(stage, Stage::Active(_));
         match self.grant.take_if(|_| is_last) {
             Some(grant) => {
-                let finishes = waits.then_some((id, now + terms.command_timeout));
+                let finishes = waits.then_some((id, call_limit(now, terms.command_timeout)));
                 self.release_grant(&grant, cools, finishes, terms.command_timeout, now, effects);
             }
             None if is_active => finish(effects, Outcome::Released),
@@ -380,6 +380,7 @@ impl Lock {
         while let Some(call) = self.calls.overdue(now) {
             self.replied(call, Err(CallError::NO_REPLY), now, effects);
         }
+        self.end_unlocks(now, effects);
         self.calls.end_doubt(now);
         if self.is_idle() {
             return;

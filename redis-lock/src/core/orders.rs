@@ -170,6 +170,16 @@ impl Lock {
         }
     }
 
+    /// However often a release is sent, whoever waits for the outcome waits for one time limit.
+    pub(crate) fn end_unlocks(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for release in &mut self.calls.releases {
+            if let Some((waiter, _)) = release.finishes.take_if(|(_, limit)| *limit <= now) {
+                let outcome = Outcome::Failed;
+                effects.push(Effect::Finish { waiter, outcome });
+            }
+        }
+    }
+
     /// Ranges that nobody is left of.
     pub(crate) fn give_back(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let is_deserted = |waiters: &Waiters, tickets| waiters.within(tickets).next().is_none();

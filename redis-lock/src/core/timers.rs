@@ -51,6 +51,7 @@ impl Lock {
         };
         at(self.calls.limit(), Timer::CallLimit);
         for release in &self.calls.releases {
+            at(release.finishes.map(|(_, limit)| limit), Timer::CallLimit);
             match release.state {
                 ReleaseState::Failed { again } => at(Some(again), Timer::Retry),
                 ReleaseState::InFlight => at(release.twice_at, Timer::Retry),
