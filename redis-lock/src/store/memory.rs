@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// A state that is kept for so much longer than needed, in milliseconds, is left as it is.
+const MOST_SPARE: u64 = 15_000;
+
 /// Where pushes go. Returns how many have heard.
 pub(crate) type Publish<'a> = &'a mut dyn FnMut(SessionId, &str, Push) -> u64;
 
@@ -670,7 +673,7 @@ impl Run<'_> {
             .saturating_sub(self.now.0)
             .div_ceil(1000);
         let expires = self.now.0 / 1000 + left + 2;
-        if self.state.expires > expires + 1000 {
+        if self.state.expires > expires + MOST_SPARE {
             self.state.expires = expires;
         } else {
             self.keep(0);

@@ -75,8 +75,7 @@ local function acquire_alone()
   grown.token = math.max(last + 1, now)
   local lease = math.max(left, joined(want))
   if grown.token + grown.to - grown.from > now + lease * 1000 then return false end
-  -- First a write that a full memory does not refuse.
-  redis.call('PEXPIRE', KEYS[1], lease)
+  may_write()
   alone, span = grown, math.max(span, joined(want))
   put_alone(alone, lease)
   return true
@@ -84,18 +83,15 @@ end
 
 if alone_wanted and owner and acquire_alone() then return view() end
 
--- Those who hold or wait already must not be stopped by a full memory; a newcomer's first write may be refused,
--- before any trace of it is there.
-if owner == ME and alone_left() > 0 then redis.call('PEXPIRE', KEYS[1], alone_left()) end
+local me = record_of(ME)
+if owner == ME or me.grant or me.waits then may_write() end
 open()
 repair()
-local me = record_of(ME)
+me = record_of(ME)
 me.pushes = PUSHES
 done_below(me, DONE_BELOW)
 stay_alive(me)
-serve()
-me = record_of(ME)
-me.pushes = PUSHES
+local all_are_deaf = serve()
 
 local function top()
   local highest = me.grant and me.grant.to or -1
@@ -105,35 +101,31 @@ end
 
 local function grow(want)
   local lease = joined(want)
-  local lease_end = math.max(tonumber(redis.call('ZSCORE', GRANTS, ME) or 0), now + lease * 1000)
-  me.grant.to, me.grant.token = want.to, math.max(last + 1, now)
-  put(ME, me, lease_end)
-  widen(lease)
+  me.grant.to, me.grant.token, me.grant.text = want.to, math.max(last + 1, now), nil
+  put(ME, me, math.max(lease_end_of(ME), now + lease * 1000))
   keep(lease)
 end
 
 local function take(want)
   me.grant = { mode = want.mode, from = want.from, to = want.to, token = math.max(last + 1, now), epoch = 0 }
   put(ME, me, now + TTL * 1000)
-  widen(TTL)
   keep(TTL)
 end
 
 local function join(want)
   local newest = redis.call('ZREVRANGE', QUEUE, 0, 0, 'WITHSCORES')
   local tail = me.queued[#me.queued]
-  if tail and tail.mode == want.mode and newest[1] == ME .. ' ' .. number(tail.from) then
-    tail.to = want.to
+  if tail and tail.mode == want.mode and newest[1] == place_of(ME, tail) then
+    tail.to, tail.text = want.to, nil
   else
-    redis.call('ZADD', QUEUE, (tonumber(newest[2]) or 0) + 1, ME .. ' ' .. number(want.from))
+    redis.call('ZADD', QUEUE, (tonumber(newest[2]) or 0) + 1, place_of(ME, want))
     me.queued[#me.queued + 1] = { mode = want.mode, from = want.from, to = want.to }
     made[3] = made[3] or queued == 0
     queued = queued + 1
   end
-  save(ME, me)
+  me.changed = true
 end
 
-local joins = false
 for i = 7, #ARGV do
   local want = want_of(ARGV[i])
   want.from = math.max(want.from, top() + 1)
@@ -145,12 +137,10 @@ for i = 7, #ARGV do
       take(want)
     elseif not want.is_try then
       join(want)
-      joins = true
     end
   end
 end
 stay_alive(me)
--- Those in front may be deaf.
-if joins then serve() end
+if all_are_deaf then serve() end
 settle()
 return view()

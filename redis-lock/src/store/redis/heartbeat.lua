@@ -20,7 +20,6 @@ if not full then
   if left <= 0 then return view() end
   if alone.to < DONE_BELOW then
     close()
-    alone = nil
     return view()
   end
   local keeps = ARGV[5] == '1' and left < LEASE
@@ -28,20 +27,17 @@ if not full then
     if keeps then redis.call('PEXPIRE', KEYS[1], LEASE) end
     return view()
   end
-  -- Before the full state: a write that a full memory does not refuse.
-  redis.call('PEXPIRE', KEYS[1], left)
 end
+may_write()
 open()
 repair()
 local me = record_of(ME)
 me.pushes = ARGV[2]
 done_below(me, DONE_BELOW)
 stay_alive(me)
-local lease_end = ARGV[5] == '1' and me.grant and tonumber(redis.call('ZSCORE', GRANTS, ME) or 0)
-if lease_end and lease_end < now + LEASE * 1000 then
-  keep(LEASE)
+if ARGV[5] == '1' and me.grant and lease_end_of(ME) < now + LEASE * 1000 then
   redis.call('ZADD', GRANTS, now + LEASE * 1000, ME)
-  widen(LEASE)
+  keep(LEASE)
 end
 serve()
 settle()

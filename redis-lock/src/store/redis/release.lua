@@ -35,17 +35,15 @@ if not full then
     found = starts(alone)
     if found and TO >= alone.to then
       close()
-      alone = nil
     elseif found then
-      redis.call('PEXPIRE', KEYS[1], left)
+      may_write()
       without(alone, TO + 1)
       put_alone(alone, left)
     end
     return view()
   end
-  -- Before the full state: a write that a full memory does not refuse.
-  redis.call('PEXPIRE', KEYS[1], left)
 end
+may_write()
 open()
 repair()
 local me = record_of(ME)
@@ -56,29 +54,26 @@ if grant and starts(grant) then
   if TO >= grant.to then
     end_grant(ME, me)
     if KEEP_OUT > 0 then
-      keep(KEEP_OUT)
       local over = '!' .. ME
-      local lease_end = math.max(now + KEEP_OUT * 1000, tonumber(redis.call('ZSCORE', GRANTS, over) or 0))
+      local lease_end = math.max(now + KEEP_OUT * 1000, lease_end_of(over))
       holders = holders + redis.call('ZADD', GRANTS, lease_end, over)
       made[2] = true
-      widen(KEEP_OUT)
       keep(KEEP_OUT)
     end
   else
     without(grant, TO + 1)
+    me.changed = true
   end
 end
 for i = #me.queued, 1, -1 do
   local range = me.queued[i]
   if range.from >= FROM and range.to <= TO then
-    leave_queue(ME, range)
-    table.remove(me.queued, i)
+    leave_queue(ME, me, i)
     found = true
   elseif range.from >= FROM and range.from <= TO then
-    cut(ME, range, TO + 1)
+    cut(ME, me, range, TO + 1)
   end
 end
-save(ME, me)
 serve()
 -- Nobody will give back what keeps the head of the queue out: it has to know when that ends.
 local head = queued > 0 and redis.call('ZRANGE', QUEUE, 0, 0)[1]

@@ -37,7 +37,7 @@ local function renew_alone()
   if last > now + lease * 1000 then return false end
   redis.call('PEXPIRE', KEYS[1], lease)
   if EPOCH > alone.epoch or TTL > span then
-    alone.epoch, span = EPOCH, math.max(span, TTL)
+    alone.epoch, alone.text, span = EPOCH, nil, math.max(span, TTL)
     put_alone(alone, lease)
   end
   return true
@@ -45,28 +45,24 @@ end
 
 if not full then
   if owner ~= ME or renew_alone() then return view() end
-  -- Before the full state: a write that a full memory does not refuse.
-  redis.call('PEXPIRE', KEYS[1], alone_left())
 end
+may_write()
 open()
 repair()
 local me = record_of(ME)
 me.pushes = ARGV[2]
 stay_alive(me)
 serve()
-me = record_of(ME)
 local grant = me.grant
 if grant and TICKET >= grant.from and TICKET <= grant.to and EPOCH >= grant.epoch then
-  keep(TTL)
   local lease_end = now + TTL * 1000
   if EPOCH > grant.epoch then
-    grant.epoch = EPOCH
-    save(ME, me)
+    grant.epoch, grant.text, me.changed = EPOCH, nil, true
   else
-    lease_end = math.max(lease_end, tonumber(redis.call('ZSCORE', GRANTS, ME) or 0))
+    lease_end = math.max(lease_end, lease_end_of(ME))
   end
   redis.call('ZADD', GRANTS, lease_end, ME)
-  widen(TTL)
+  keep(TTL)
 end
 settle()
 return view()

@@ -18,12 +18,15 @@
 local GRANTS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 -- What is done for others in one call is bounded, so that no call stalls the server.
 local BATCH = 100
+-- A state that is kept for so much longer than needed, in ms, is left as it is: five commands less each time that the
+-- claim of a waiter follows on the lease of a holder.
+local MOST_SPARE = 15000
 
 -- Every name is read before anything is written: a foreign type raises WRONGTYPE and is left alone.
 local holders = redis.call('ZCARD', GRANTS)
 local queued = redis.call('ZCARD', QUEUE)
 local waiting = redis.call('ZCARD', WAITERS)
-local saved = redis.call('HMGET', RECORDS, 'last', 'mode', 'span')
+local saved = redis.call('HMGET', RECORDS, 'last', 'mode', 'span', ME)
 
 local full = word == 'full'
 local last, held, span = 0, false, 0
@@ -32,12 +35,12 @@ local owner, alone, owner_pushes
 local found, more = false, false
 
 -- tostring() loses digits above 10^14.
-local function number(n) return string.format('%.0f', n) end
+local function number(n) return string.format('%d', n) end
 
 local function parse(text)
   local record = { pushes = string.sub(text, 1, 1), queued = {} }
-  for mode, from, to, token, epoch in string.gmatch(text, '([rw])(%d+)%-(%d+)@?(%d*)~?(%d*)') do
-    local range = { mode = mode, from = tonumber(from), to = tonumber(to) }
+  for whole, mode, from, to, token, epoch in string.gmatch(text, '(([rw])(%d+)%-(%d+)@?(%d*)~?(%d*))') do
+    local range = { text = whole, mode = mode, from = tonumber(from), to = tonumber(to) }
     if token == '' then
       record.queued[#record.queued + 1] = range
     else
@@ -45,18 +48,34 @@ local function parse(text)
       record.grant = range
     end
   end
+  record.waits = #record.queued > 0
   return record
 end
 
+-- Whoever changes a range sets its `text` to nil.
 local function show(range)
-  local text = range.mode .. number(range.from) .. '-' .. number(range.to)
-  if range.token then text = text .. '@' .. number(range.token) .. '~' .. range.epoch end
-  return text
+  if not range.text then
+    range.text = range.token
+        and string.format('%s%d-%d@%d~%d', range.mode, range.from, range.to, range.token, range.epoch)
+      or string.format('%s%d-%d', range.mode, range.from, range.to)
+  end
+  return range.text
 end
 
+local function place_of(session, range) return session .. ' ' .. number(range.from) end
+
+-- The records that this call has looked at. Those that are `changed` are written by `settle`.
+local records = {}
+
 local function record_of(session)
-  local text = redis.call('HGET', RECORDS, session)
-  return text and parse(text) or { pushes = '-', queued = {} }
+  local record = records[session]
+  if not record then
+    local text
+    if session == ME then text = saved[4] else text = redis.call('HGET', RECORDS, session) end
+    record = text and parse(text) or { pushes = '-', queued = {} }
+    records[session] = record
+  end
+  return record
 end
 
 if full then
@@ -91,20 +110,18 @@ local function put_alone(range, ms)
   redis.call('SET', KEYS[1], text, 'PX', ms)
 end
 
+-- A full memory allows this write, and after it all others of the call. Those who hold or wait already begin with it; a
+-- newcomer does not, and is refused before any trace of it is there.
+local function may_write() redis.call('HDEL', RECORDS, '') end
+
 -- Those of keys 2 to 5 that this call has made: they have no TTL yet.
 local made = { [5] = full and not saved[1] }
+-- For how long the whole state is needed, in ms, as far as this call knows.
+local needed = 0
 
--- Keeps the whole state for at least `ms`, and for as long as the clock could show less than the last token. Never
--- shortens it. Every path that wrote to the state ends (or, so as to be allowed when the memory is full, begins)
--- with it.
+-- A lease of this length was set.
 local function keep(ms)
-  ms = math.ceil(math.max(ms, (last - now) / 1000) + 2)
-  local left = redis.call('PTTL', KEYS[1])
-  for i = 1, 5 do
-    -- The word always: that is the write that is allowed.
-    if i == 1 or left < ms or made[i] then redis.call('PEXPIRE', KEYS[i], math.max(left, ms)) end
-  end
-  made = {}
+  needed, span = math.max(needed, ms), math.max(span, ms)
 end
 
 -- The full state instead of the word.
@@ -114,14 +131,14 @@ local function open()
   -- make it allow all that follow.)
   if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS) end
   holders, queued, waiting, full = 0, 0, 0, true
+  saved = { false, false, false, false }
   made = { false, true, true, true, true }
   local left = 0
   if owner then
     left = alone_left()
     holders, held = 1, alone.mode
     redis.call('ZADD', GRANTS, now + left * 1000, owner)
-    redis.call('HSET', RECORDS, owner, owner_pushes .. ' ' .. show(alone),
-      'last', number(last), 'mode', held, 'span', span)
+    records[owner] = { pushes = owner_pushes, grant = alone, queued = {}, changed = true }
   end
   redis.call('SET', KEYS[1], 'full', 'PX', left + 2)
 end
@@ -134,61 +151,46 @@ local function close()
   local set = redis.pcall('SET', KEYS[1], 'free ' .. number(last), 'PX', ms)
   -- A full memory refuses a SET, never a DEL.
   if set.err then redis.call('DEL', KEYS[1]) end
-end
-
-local function widen(ms)
-  if ms > span then
-    span = ms
-    redis.call('HSET', RECORDS, 'span', span)
-  end
-end
-
--- Writes a record, and ends the waiter lease of a session that has no place in the queue.
-local function save(session, record)
-  local texts = { record.pushes }
-  if record.grant then texts[2] = show(record.grant) end
-  for _, range in ipairs(record.queued) do texts[#texts + 1] = show(range) end
-  if #record.queued == 0 then redis.call('ZREM', WAITERS, session) end
-  if #texts == 1 then
-    redis.call('HDEL', RECORDS, session)
-  else
-    redis.call('HSET', RECORDS, session, table.concat(texts, ' '))
-  end
+  full, alone = false, nil
 end
 
 local function end_grant(session, record)
   holders = holders - redis.call('ZREM', GRANTS, session)
-  record.grant = nil
+  record.grant, record.changed = nil, true
 end
 
-local function leave_queue(session, range)
-  queued = queued - redis.call('ZREM', QUEUE, session .. ' ' .. number(range.from))
+-- The place-th range of a session leaves the queue.
+local function leave_queue(session, record, place)
+  local range = table.remove(record.queued, place)
+  queued = queued - redis.call('ZREM', QUEUE, place_of(session, range))
+  record.changed = true
+  return range
 end
 
 -- A range in the queue begins later from now on.
-local function cut(session, range, from)
-  local member = session .. ' ' .. number(range.from)
+local function cut(session, record, range, from)
+  local member = place_of(session, range)
   local place = redis.call('ZSCORE', QUEUE, member)
   redis.call('ZREM', QUEUE, member)
-  redis.call('ZADD', QUEUE, place, session .. ' ' .. number(from))
-  made[3] = true
-  range.from = from
+  range.from, range.text = from, nil
+  redis.call('ZADD', QUEUE, place, place_of(session, range))
+  made[3], record.changed = true, true
 end
 
 -- The tickets of a grant below `from` are done.
 local function without(grant, from)
   grant.token = grant.token + from - grant.from
-  grant.from = from
+  grant.from, grant.text = from, nil
 end
 
 -- Ends what is over, and cuts leases that reach further than any can (a clock was set back). Returns how many live.
 local function mend(leases, count, forget)
   local furthest = now + span * 1000
-  local living, sound = '(' .. number(now), number(furthest)
-  if redis.call('ZCOUNT', leases, living, sound) == count then return count end
-  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', number(now), 'LIMIT', 0, BATCH)
-  for _, session in ipairs(dead) do forget(session) end
+  local time, sound = number(now), number(furthest)
+  if redis.call('ZCOUNT', leases, '(' .. time, sound) == count then return count end
+  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
   if #dead > 0 then redis.call('ZREM', leases, unpack(dead)) end
+  for _, session in ipairs(dead) do forget(session, record_of(session)) end
   local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. sound, '+inf', 'LIMIT', 0, BATCH)
   for _, session in ipairs(odd) do
     -- First a write that a full memory does not refuse.
@@ -197,30 +199,21 @@ local function mend(leases, count, forget)
     made[leases == GRANTS and 2 or 4] = true
   end
   more = more or #dead == BATCH
-  return redis.call('ZCOUNT', leases, living, '+inf')
+  return redis.call('ZCOUNT', leases, '(' .. time, '+inf')
 end
 
 local function repair()
   if holders > 0 then
-    holders = mend(GRANTS, holders, function(session)
-      local record = record_of(session)
-      record.grant = nil
-      save(session, record)
-    end)
+    holders = mend(GRANTS, holders, function(_, record) record.grant, record.changed = nil, true end)
   end
   if queued > 0 then
-    mend(WAITERS, waiting, function(session)
-      local record = record_of(session)
-      for _, range in ipairs(record.queued) do leave_queue(session, range) end
-      record.queued = {}
-      save(session, record)
+    mend(WAITERS, waiting, function(session, record)
+      while #record.queued > 0 do leave_queue(session, record, #record.queued) end
     end)
   end
 end
 
-local function fits(mode)
-  return holders == 0 or (mode == 'r' and held == 'r')
-end
+local function fits(mode) return holders == 0 or (mode == 'r' and held == 'r') end
 
 -- Sets what the store knows of a grant.
 local function put(session, record, lease_end)
@@ -231,9 +224,11 @@ local function put(session, record, lease_end)
     made[2] = made[2] or holders == 0
     holders = holders + 1
   end
-  save(session, record)
-  redis.call('HSET', RECORDS, 'last', number(last), 'mode', held)
+  record.changed = true
 end
+
+-- When the lease of a session's grant ends.
+local function lease_end_of(session) return tonumber(redis.call('ZSCORE', GRANTS, session) or 0) end
 
 local function publish(session, message)
   local heard = redis.pcall('PUBLISH', 'redis-lock:' .. session, KEYS[1] .. ' ' .. message)
@@ -242,11 +237,13 @@ local function publish(session, message)
 end
 
 -- Gives the lock to the head of the queue, and to all behind it that may hold beside it. A session that does not
--- hear of it keeps its place, and is passed over: its connection is gone.
+-- hear of it keeps its place, and is passed over: its connection is gone. Returns whether all in the queue are deaf.
 local function serve()
   local passed_over, deaf = 0, {}
   for _ = 1, BATCH do
-    if queued <= passed_over then return end
+    if queued <= passed_over then return passed_over > 0 end
+    -- Nobody holds beside a writer.
+    if not fits('r') then return false end
     local head = redis.call('ZRANGE', QUEUE, passed_over, passed_over)[1]
     local session, from = string.match(head, '^(%x+) (%d+)$')
     local record = record_of(session)
@@ -254,31 +251,28 @@ local function serve()
     for i, range in ipairs(record.queued) do
       if number(range.from) == from then place = i end
     end
-    local lease_end = tonumber(redis.call('ZSCORE', WAITERS, session) or 0)
     local range = record.queued[place]
-    if not range or lease_end <= now then
+    local lease_end = tonumber(redis.call('ZSCORE', WAITERS, session) or 0)
+    if not range then
       queued = queued - redis.call('ZREM', QUEUE, head)
-      if range then
-        table.remove(record.queued, place)
-        save(session, record)
-      end
+    elseif lease_end <= now then
+      leave_queue(session, record, place)
     elseif not fits(range.mode) then
-      return
+      return false
     else
       local grant = { mode = range.mode, from = range.from, to = range.to, epoch = 0 }
       grant.token = math.max(last + 1, now)
       local before = record.grant
       if before then
         grant.from, grant.epoch = before.from, before.epoch
-        lease_end = math.max(lease_end, tonumber(redis.call('ZSCORE', GRANTS, session) or 0))
+        lease_end = math.max(lease_end, lease_end_of(session))
       end
       local heard = not deaf[session]
       if heard and session ~= ME and record.pushes ~= '-' then
         heard = publish(session, show(grant)) > 0 or record.pushes ~= 'p'
       end
       if heard then
-        table.remove(record.queued, place)
-        leave_queue(session, range)
+        leave_queue(session, record, place)
         record.grant = grant
         put(session, record, lease_end)
       else
@@ -288,54 +282,80 @@ local function serve()
     end
   end
   more = true
+  return false
 end
 
 -- The waiter lease of this session, if it has a place in the queue.
 local function stay_alive(record)
-  if #record.queued == 0 then return end
-  keep(LEASE)
+  if #record.queued == 0 or record.is_alive then return end
   redis.call('ZADD', WAITERS, now + LEASE * 1000, ME)
-  made[4] = true
-  widen(LEASE)
+  made[4], record.waits, record.is_alive = true, true, true
   keep(LEASE)
 end
 
 -- This session's tickets below `first` are done.
 local function done_below(record, first)
-  local changed = false
   local grant = record.grant
   if grant and grant.to < first then
     end_grant(ME, record)
-    changed = true
   elseif grant and grant.from < first then
     without(grant, first)
-    changed = true
+    record.changed = true
   end
   for i = #record.queued, 1, -1 do
     local range = record.queued[i]
     if range.to < first then
-      leave_queue(ME, range)
-      table.remove(record.queued, i)
-      changed = true
+      leave_queue(ME, record, i)
     elseif range.from < first then
-      cut(ME, range, first)
-      changed = true
+      cut(ME, record, range, first)
     end
   end
-  if changed then save(ME, record) end
 end
 
--- Keeps the state for as long as somebody may rely on it, and not much longer: nothing is to be left when all are
--- dead.
+-- Writes the records that have changed. A session without a place in the queue has no waiter lease.
+local function write()
+  local fields = {}
+  if saved[1] ~= number(last) then fields = { 'last', number(last) } end
+  if held and saved[2] ~= held then
+    fields[#fields + 1], fields[#fields + 2] = 'mode', held
+  end
+  if saved[3] ~= number(span) then
+    fields[#fields + 1], fields[#fields + 2] = 'span', number(span)
+  end
+  for session, record in pairs(records) do
+    if record.waits and #record.queued == 0 then redis.call('ZREM', WAITERS, session) end
+    if record.changed and not record.grant and #record.queued == 0 then
+      redis.call('HDEL', RECORDS, session)
+    elseif record.changed then
+      local texts = { record.pushes }
+      if record.grant then texts[2] = show(record.grant) end
+      for _, range in ipairs(record.queued) do texts[#texts + 1] = show(range) end
+      fields[#fields + 1], fields[#fields + 2] = session, table.concat(texts, ' ')
+    end
+  end
+  if #fields > 0 then redis.call('HSET', RECORDS, unpack(fields)) end
+end
+
+-- The sessions whose leases end last.
+local latest
+
+-- Writes what has changed, and keeps the state for as long as somebody may rely on it, and not much longer: nothing is
+-- to be left when all are dead.
 local function settle()
   if holders == 0 and queued == 0 then return close() end
-  local latest = last
-  for _, leases in ipairs({ GRANTS, WAITERS }) do
-    latest = math.max(latest, tonumber(redis.call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')[2] or 0))
+  write()
+  latest = redis.call('ZREVRANGE', GRANTS, 0, 1, 'WITHSCORES')
+  local left = redis.call('PTTL', KEYS[1])
+  local ms = math.max(left, math.ceil(math.max(needed, (last - now) / 1000) + 2))
+  local longest = math.max(now, last, tonumber(latest[2] or 0))
+  if ms > math.ceil((longest - now) / 1000) + 2 + MOST_SPARE then
+    longest = math.max(longest, tonumber(redis.call('ZREVRANGE', WAITERS, 0, 0, 'WITHSCORES')[2] or 0))
+    local enough = math.ceil((longest - now) / 1000) + 2
+    if ms > enough + MOST_SPARE then ms = enough end
   end
-  local ms = math.ceil(math.max(latest - now, 0) / 1000) + 2
-  if redis.call('PTTL', KEYS[1]) <= ms + 1000 then return keep(0) end
-  for i = 1, 5 do redis.call('PEXPIRE', KEYS[i], ms) end
+  for i = 1, 5 do
+    if left ~= ms or made[i] then redis.call('PEXPIRE', KEYS[i], ms) end
+  end
 end
 
 -- '<now> <place> <ms until the others' leases end> <flags>' and the ranges of this session, its grant with '+<ms
@@ -358,18 +378,15 @@ local function view()
     return math.ceil(math.max(lease_end - now, 0) / 1000)
   end
   local record = record_of(ME)
-  local latest = redis.call('ZREVRANGE', GRANTS, 0, 1, 'WITHSCORES')
-  if latest[1] and latest[1] ~= ME then
-    texts[3] = left(tonumber(latest[2]))
-  elseif latest[3] then
-    texts[3] = left(tonumber(latest[4]))
-  end
+  local mine = latest[1] == ME and 2 or (latest[3] == ME and 4)
+  local other = tonumber(latest[mine == 2 and 4 or 2] or 0)
+  texts[3] = left(other)
   if record.grant then
-    local ms = left(tonumber(redis.call('ZSCORE', GRANTS, ME) or 0))
+    local ms = left(mine and tonumber(latest[mine]) or lease_end_of(ME))
     if ms > 0 then texts[#texts + 1] = show(record.grant) .. '+' .. ms end
   end
   for i, range in ipairs(record.queued) do
-    if i == 1 then texts[2] = redis.call('ZRANK', QUEUE, ME .. ' ' .. number(range.from)) end
+    if i == 1 then texts[2] = redis.call('ZRANK', QUEUE, place_of(ME, range)) end
     texts[#texts + 1] = show(range)
   end
   return table.concat(texts, ' ')
