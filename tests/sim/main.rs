@@ -87,4 +87,6 @@ fn main() -> ExitCode {
 }
 
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ const QUICK: SessionPlan = SessionPlan {
     repeats_one_in: 0,
 };
 
-const TERMS: Terms = Terms {
+pub(crate) const TERMS: Terms = Terms {
     ttl: Duration::from_secs(10),
     auto_extend: true,
     max_hold: None,

@@ -8,6 +8,9 @@
 //!                                                                                                                 done
 //! ```
 //!
+//! The files in `scenarios/` show each rule as a short story: events, and below each of them what the core orders. The package
+//! `redis-lock-sim` plays them; `REWRITE=1 cargo test -p redis-lock-sim scenarios` writes anew what the core orders.
+//!
 //! # Glossary
 //!
 //! | word | meaning |
