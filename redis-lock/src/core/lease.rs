@@ -123,9 +123,9 @@ impl Lease {
         }
         if call.id >= self.learnt && now + left < self.until {
             // The store has forgotten the lease that was known, and has made another one.
-            self.sent = now;
+            self.sent = call.sent;
             self.length = left;
-            self.until = now + left;
+            self.until = end(call.sent, left);
             return;
         }
         // A renewal of a later epoch may have cut what this reply speaks of.

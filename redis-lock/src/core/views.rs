@@ -356,8 +356,10 @@ impl Lock {
         let is_free = self.grant.as_ref().is_none_or(|grant| {
             grant.mode() == Mode::Read && granted.tickets.from <= grant.tickets().to
         });
+        let is_possible =
+            granted.tickets.to < self.next_ticket() && self.can_be(granted.token, now);
         match since {
-            Some(since) if is_free && self.can_be(granted.token, now) => {
+            Some(since) if is_free && is_possible => {
                 let claim = Lease::new(since, WAITER_LEASE, 0, self.calls.next_id());
                 if claim.is_over(now) {
                     self.asks = true;

@@ -196,7 +196,7 @@ fn read(command: &Command, text: &str) -> Option<View> {
                     granted: Granted {
                         mode,
                         tickets,
-                        token: token.parse().ok()?,
+                        token: number(token)?,
                     },
                     left: Duration::from_millis(left.parse().ok()?),
                     epoch: epoch.parse().ok()?,
@@ -214,7 +214,7 @@ fn range(text: &str) -> Option<(Mode, Tickets)> {
         _ => return None,
     };
     let (from, to) = text.get(1..)?.split_once('-')?;
-    let (from, to) = (Ticket(from.parse().ok()?), Ticket(to.parse().ok()?));
+    let (from, to) = (Ticket(number(from)?), Ticket(number(to)?));
     (from <= to).then_some((mode, Tickets { from, to }))
 }
 
@@ -227,12 +227,16 @@ pub(crate) fn push(message: &str) -> Option<(&str, Push)> {
     let (tickets, rest) = text.split_once('@')?;
     let (token, _) = rest.split_once('~')?;
     let (mode, tickets) = range(tickets)?;
-    let token = token.parse().ok()?;
-    // Redis makes tokens as doubles, so all of them are below this.
     let granted = Granted {
         mode,
         tickets,
-        token,
+        token: number(token)?,
     };
-    (token < 1 << 53).then_some((lock, Push::Granted(granted)))
+    Some((lock, Push::Granted(granted)))
+}
+
+/// A ticket or a token: Redis counts them as doubles, so all of them are below 2^53.
+fn number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    (number < 1 << 53).then_some(number)
 }
