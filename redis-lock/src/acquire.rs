@@ -11,12 +11,13 @@ use crate::{
         session::{Session, time_of},
         shell::{Entry, Inline},
     },
-    error::{Error, Loss},
+    error::Error,
     guard::Guard,
     hold::{Hold, Phase},
     key::Key,
     options::{Options, Wait},
     owner::Owner,
+    values::loss::Loss,
 };
 
 /// Takes the lock as `options` say. The call ends within `wait` and one command's time limit, whatever happens.

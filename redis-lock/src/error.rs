@@ -8,6 +8,7 @@ use crate::{
     key::Key,
     mode::Mode,
     text::{Quoted, Shown},
+    values::loss::Loss,
 };
 
 /// An error of this crate.
@@ -241,42 +242,6 @@ impl Error {
             | Error::Engine(_) => None,
         }
     }
-}
-
-/// What ended a hold before it was given back.
-///
-/// ```
-/// use redis_lock::Loss;
-///
-/// assert_eq!(Loss::MaxHold.to_string(), "it was held for as long as `max_hold` allows");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Loss {
-    /// No renewal was answered in time: Redis was out of reach, or refused, until the lease had ended.
-    #[error("Redis was out of reach, or refused to renew it, until its lease had ended")]
-    Unreachable,
-    /// This process stood still, so that no renewal was sent before the lease had ended.
-    #[error("this process stood still until its lease had ended")]
-    Paused,
-    /// The ttl is over, and [`auto_extend`](crate::Locker::auto_extend) is off.
-    #[error("its ttl is over and `auto_extend` is off")]
-    TtlEnded,
-    /// It was held for as long as [`max_hold`](crate::Locker::max_hold) allows.
-    #[error("it was held for as long as `max_hold` allows")]
-    MaxHold,
-    /// Redis does not know the hold any more: it was restarted, failed over or flushed, or the lock was taken away by hand.
-    #[error("Redis no longer knows it")]
-    Forgotten,
-    /// A value that this crate did not write is at one of the lock's names.
-    #[error("a value that is not a lock's has replaced it in Redis")]
-    Replaced,
-    /// The Locker has been shut down, and the time that holders were given is over.
-    #[error("this locker has been shut down")]
-    ShutDown,
-    /// What ran inside an outer hold was carried out of it, to another task, where the outer hold may end at any time.
-    #[error("it ran inside an outer hold, and was carried out of that")]
-    LeftScope,
 }
 
 fn at(server: Option<&str>) -> String {

@@ -23,11 +23,12 @@ use tracing::Level;
 
 use crate::{
     enter::Entered,
-    error::{Error, Loss},
+    error::Error,
     guards::{Guards, UnlockAll},
     held::{Held, HeldAll},
     nesting::{Permit, Scope, held, held_all, poll_in},
     report::report,
+    values::loss::Loss,
 };
 
 /// Takes locks, runs a future while they are good, then gives them back.

@@ -11,10 +11,11 @@ use std::{
 
 use crate::{
     acquire::{give_back, unlock},
-    error::{Error, Loss},
+    error::Error,
     hold::Hold,
     key::Key,
     mode::Mode,
+    values::loss::Loss,
 };
 
 /// A lock that is held, until it is [given back](Guard::unlock) or dropped.

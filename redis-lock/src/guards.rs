@@ -9,10 +9,11 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Loss},
+    error::Error,
     guard::{Guard, Unlock},
     hold::any_lost,
     key::Key,
+    values::loss::Loss,
 };
 
 /// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are

@@ -3,10 +3,10 @@
 use std::{fmt, future::Future, ops::Index, sync::Arc, time::Duration};
 
 use crate::{
-    error::Loss,
     hold::{Hold, any_lost},
     key::Key,
     mode::Mode,
+    values::loss::Loss,
 };
 
 /// The lock that an annotated function runs under, which `guard = name` binds, or the closure of a

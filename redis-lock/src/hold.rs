@@ -15,8 +15,8 @@ use tokio::sync::{Notify, futures::OwnedNotified};
 use crate::{
     core::io::{Input, Outcome, Refusal, WaiterId},
     engine::shell::Entry,
-    error::Loss,
     owner::Owner,
+    values::loss::Loss,
 };
 
 #[derive(Debug)]

@@ -119,7 +119,7 @@ pub use redis;
 pub use address::Address;
 pub use check::Check;
 pub use ending::Shutdown;
-pub use error::{Error, Loss};
+pub use error::Error;
 pub use exec::{LockExec, LockScope};
 pub use given::RedisConnection;
 pub use guard::{Guard, Unlock};
@@ -134,4 +134,5 @@ pub use options::Wait;
 #[cfg(feature = "macros")]
 pub use redis_lock_macros::redis_lock;
 pub use request::LockRequest;
+pub use values::loss::Loss;
 pub use wakeup::Wakeups;

@@ -14,7 +14,12 @@ mod mode;
 #[allow(dead_code, reason = "the simulator uses more of it")]
 mod random;
 #[path = "../../redis-lock/src/values/mod.rs"]
-#[allow(dead_code, reason = "the library uses more of them")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    rustdoc::broken_intra_doc_links,
+    reason = "the library uses more of them, and some are public there"
+)]
 mod values;
 #[path = "../../redis-lock/src/store/redis/wire.rs"]
 #[allow(dead_code, reason = "the library uses more of it")]

@@ -14,7 +14,12 @@ mod memory_store;
 #[allow(unreachable_pub, dead_code, reason = "a public type of the library")]
 mod mode;
 #[path = "../../redis-lock/src/values/mod.rs"]
-#[allow(dead_code, reason = "the library uses more of them")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    rustdoc::broken_intra_doc_links,
+    reason = "the library uses more of them, and some are public there"
+)]
 mod values;
 
 mod plan;

@@ -35,14 +35,13 @@ use crate::{
         Engine, engine, schedule,
         session::{Session, instant_of, now},
     },
-    error::Loss,
     front::Front,
     hold::Hold,
     key::{Key, Names},
     owner::{Owner, failed},
     report::report,
     store::redis as store,
-    values::{self, session::Pushes, ticket::Ticket},
+    values::{loss::Loss, session::Pushes, ticket::Ticket},
 };
 
 /// One lock, as one session knows it.
@@ -334,7 +333,6 @@ impl Entry {
             }
             Effect::Revoke { waiter, why } => {
                 if let Some(hold) = state.holds.remove(&waiter) {
-                    let why = loss(why);
                     hold.is_revoked(why);
                     work.lost.push((Arc::clone(&hold), why));
                     work.woken.push(hold);
@@ -713,18 +711,6 @@ fn call_error(error: &RedisError) -> CallError {
     CallError {
         kind,
         did_nothing: did_nothing(error),
-    }
-}
-
-fn loss(why: values::loss::Loss) -> Loss {
-    match why {
-        values::loss::Loss::Unreachable => Loss::Unreachable,
-        values::loss::Loss::Paused => Loss::Paused,
-        values::loss::Loss::TtlEnded => Loss::TtlEnded,
-        values::loss::Loss::MaxHold => Loss::MaxHold,
-        values::loss::Loss::Forgotten => Loss::Forgotten,
-        values::loss::Loss::Replaced => Loss::Replaced,
-        values::loss::Loss::ShutDown => Loss::ShutDown,
     }
 }
 

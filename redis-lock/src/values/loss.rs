@@ -1,20 +1,51 @@
 //! Why a hold ended before its holder gave it back.
 
+use std::{error, fmt};
+
 /// What ended a hold before it was given back.
+///
+/// ```
+/// use redis_lock::Loss;
+///
+/// assert_eq!(Loss::MaxHold.to_string(), "it was held for as long as `max_hold` allows");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Loss {
-    /// No renewal was answered in time.
+#[non_exhaustive]
+pub enum Loss {
+    /// No renewal was answered in time: Redis was out of reach, or refused, until the lease had ended.
     Unreachable,
-    /// This process stood still, so that no renewal was sent in time.
+    /// This process stood still, so that no renewal was sent before the lease had ended.
     Paused,
-    /// The ttl is over, and `auto_extend` is off.
+    /// The ttl is over, and [`auto_extend`](crate::Locker::auto_extend) is off.
     TtlEnded,
-    /// The hold has lasted for as long as `max_hold` allows.
+    /// It was held for as long as [`max_hold`](crate::Locker::max_hold) allows.
     MaxHold,
-    /// The store does not know the grant any more.
+    /// Redis does not know the hold any more: it was restarted, failed over or flushed, or the lock was taken away by hand.
     Forgotten,
-    /// A foreign value is at one of the lock's names.
+    /// A value that this crate did not write is at one of the lock's names.
     Replaced,
-    /// The Locker has been shut down.
+    /// The Locker has been shut down, and the time that holders were given is over.
     ShutDown,
+    /// What ran inside an outer hold was carried out of it, to another task, where the outer hold may end at any time.
+    LeftScope,
 }
+
+/// Written out, without a macro of another crate: the simulator compiles this file, and has no dependencies.
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Loss::Unreachable => {
+                "Redis was out of reach, or refused to renew it, until its lease had ended"
+            }
+            Loss::Paused => "this process stood still until its lease had ended",
+            Loss::TtlEnded => "its ttl is over and `auto_extend` is off",
+            Loss::MaxHold => "it was held for as long as `max_hold` allows",
+            Loss::Forgotten => "Redis no longer knows it",
+            Loss::Replaced => "a value that is not a lock's has replaced it in Redis",
+            Loss::ShutDown => "this locker has been shut down",
+            Loss::LeftScope => "it ran inside an outer hold, and was carried out of that",
+        })
+    }
+}
+
+impl error::Error for Loss {}
