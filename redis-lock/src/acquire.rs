@@ -2,6 +2,8 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
+use redis::RedisError;
+
 use crate::{
     code::no_reply,
     connection::Link,
@@ -24,7 +26,6 @@ use crate::{
 ///
 /// Cancel safe: dropped at any time, it leaves neither a hold nor a place in the queue behind.
 pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Result<Guard, Error> {
-    key.check()?;
     options.check(&key)?;
     acquire_checked(link, options, key).await
 }
@@ -41,7 +42,7 @@ pub(crate) async fn acquire_checked(
         Wait::For(wait) => Queue::Until(time_of(started + wait)),
         Wait::Forever => Queue::Forever,
     };
-    let owner = Arc::new(Owner::new(link, &options, key));
+    let owner = Arc::new(Owner::new(link, &options.namespace, options.mode, key));
     let ending = Arc::clone(&owner.link.ending);
     let shut_down = || Error::ShutDown {
         key: owner.key.clone(),
@@ -77,7 +78,7 @@ struct Asking {
 
 impl Asking {
     fn new(owner: &Arc<Owner>, terms: Terms, queue: Queue) -> Result<Self, Error> {
-        let engine = engine()?;
+        let engine = engine().map_err(Error::Engine)?;
         let session = Session::of(&owner.front);
         let hold = Arc::new(Hold::new(Arc::clone(owner)));
         let mut entry = session.entry(owner, None);
@@ -114,7 +115,7 @@ impl Asking {
                             mode: owner.mode,
                             waited: started.elapsed(),
                         },
-                        Refusal::Failed => owner.failed(error.unwrap_or_else(no_reply)),
+                        Refusal::Failed => failed(owner, error),
                     });
                 }
                 _ => {
@@ -136,6 +137,10 @@ impl Drop for Asking {
         }
         self.entry.hands_on(self.inline.take());
     }
+}
+
+fn failed(owner: &Owner, error: Option<RedisError>) -> Error {
+    Error::failed(&owner.link, &owner.key, error.unwrap_or_else(no_reply))
 }
 
 /// Gives a hold back and says whether it had been good all the time.
@@ -164,7 +169,7 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
                 return match outcome {
                     Outcome::Released => Ok(()),
                     Outcome::Lost(_) => Err(lost(Loss::Forgotten)),
-                    Outcome::Failed => Err(hold.owner.failed(error.unwrap_or_else(no_reply))),
+                    Outcome::Failed => Err(failed(&hold.owner, error)),
                 };
             }
             Phase::Lost { why, .. } => return Err(lost(why)),

@@ -5,7 +5,11 @@ use std::{error::Error, fmt, io, sync::Arc};
 
 use redis::{ErrorKind, RedisError};
 
-use crate::text::Shown;
+use crate::{
+    code::{advice, is_foreign},
+    key::Key,
+    text::{Quoted, Shown},
+};
 
 /// Why a command failed. Every text in it is escaped.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +49,40 @@ impl fmt::Display for Cause {
         let (Cause::Unreachable(text) | Cause::Refused(text) | Cause::Other(text)) = self;
         f.write_str(text)
     }
+}
+
+/// A command for a lock that failed: what an error says of it, and what a log event does.
+pub(crate) fn failed_for(key: &Key, server: Option<&str>, error: &RedisError) -> String {
+    if is_foreign(error) {
+        foreign(key, error)
+    } else {
+        failed(Some(key), server, error)
+    }
+}
+
+/// A value of others is at one of the lock's names.
+pub(crate) fn foreign(key: &Key, error: &RedisError) -> String {
+    format!(
+        "lock {}: one of its names in Redis holds a value that is not a lock's ({}); remove that value, or choose another `namespace`",
+        Quoted(key),
+        Cause::of(error)
+    )
+}
+
+/// Redis could not be reached, or refused.
+pub(crate) fn failed(key: Option<&Key>, server: Option<&str>, error: &RedisError) -> String {
+    let server = at(server);
+    let lock = key.map_or_else(String::new, |key| format!(" for lock {}", Quoted(key)));
+    let advice = advice(error).map_or_else(String::new, |advice| format!("; {advice}"));
+    match Cause::of(error) {
+        Cause::Unreachable(why) => format!("cannot reach Redis{server}{lock}: {why}{advice}"),
+        Cause::Refused(said) => format!("Redis{server} refused a command{lock}: {said}{advice}"),
+        Cause::Other(why) => format!("cannot use Redis{server}{lock}: {why}{advice}"),
+    }
+}
+
+pub(crate) fn at(server: Option<&str>) -> String {
+    server.map_or_else(String::new, |server| format!(" at {}", Shown(server)))
 }
 
 fn io_error(error: &RedisError) -> Option<&io::Error> {

@@ -21,7 +21,6 @@ use crate::{
     key::{Key, Names},
     mode::Mode,
     options::Options,
-    owner::failed,
     store::redis as store,
     text::Shown,
     values::{
@@ -76,7 +75,7 @@ const HEARD: Duration = Duration::from_millis(500);
 pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Error> {
     let key = Key::from(format!("check:{:032x}", rand::random::<u128>()));
     options.check(&key)?;
-    let engine = engine()?;
+    let engine = engine().map_err(Error::Engine)?;
     let front = link.front();
     let mut probe = Probe {
         engine,
@@ -102,7 +101,7 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
         });
     }
     let wake_ups = probe.cycle().await;
-    let wake_ups = wake_ups.map_err(|error| failed(&probe.link, &probe.key, error))?;
+    let wake_ups = wake_ups.map_err(|error| Error::failed(&probe.link, &probe.key, error))?;
     Ok(Check {
         wake_ups,
         round_trip: probe.round_trip,

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tracing::Level;
 
@@ -48,14 +48,6 @@ struct Known {
 }
 
 impl Link {
-    /// Over a connection of the user's, with the wake-ups that come in on it.
-    pub(crate) fn new(
-        connection: impl ConnectionLike + Clone + Send + Sync + 'static,
-        front: Arc<Front>,
-    ) -> Self {
-        Self::over(Given { connection, front })
-    }
-
     pub(crate) fn over(connection: impl Connection + 'static) -> Self {
         Link {
             connection: Box::new(connection),
@@ -195,35 +187,4 @@ pub(crate) trait Connection: Send + Sync {
 
     /// It may be stuck. Whoever made it may make a new one.
     fn replace(&self) {}
-}
-
-/// A connection that the user made and looks after.
-struct Given<C> {
-    connection: C,
-    front: Arc<Front>,
-}
-
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for Given<C> {
-    fn server(&self) -> Option<Arc<str>> {
-        None
-    }
-
-    fn send(&self, command: Cmd) -> Reply<Value> {
-        let mut connection = self.connection.clone();
-        Box::pin(async move { command.query_async(&mut connection).await })
-    }
-
-    fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
-        let mut connection = self.connection.clone();
-        Box::pin(async move { commands.query_async(&mut connection).await })
-    }
-
-    fn is_in(&self, _: &Handle) -> bool {
-        // What is the user's may need timers, have to reconnect, or hold a mutex just now.
-        false
-    }
-
-    fn front(&self) -> Arc<Front> {
-        Arc::clone(&self.front)
-    }
 }

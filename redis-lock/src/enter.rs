@@ -91,7 +91,6 @@ fn in_order(requests: &[LockRequest], options: &Options) -> Result<InOrder, Erro
     }
     let mut modes = BTreeMap::new();
     for LockRequest { key, mode } in requests {
-        key.check()?;
         options.check(key)?;
         let mode = mode.unwrap_or(options.mode);
         let held = modes.entry(key.clone()).or_insert(mode);

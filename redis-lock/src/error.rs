@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
+use redis::RedisError;
+
 use crate::{
-    cause::{Cause, broken},
-    code::advice,
+    cause::{Cause, at, broken, failed, foreign},
+    code::is_foreign,
+    connection::Link,
     key::Key,
     mode::Mode,
-    text::{Quoted, Shown},
+    text::Quoted,
     values::loss::Loss,
 };
 
@@ -124,16 +127,12 @@ pub enum Error {
     },
 
     /// A name that this lock uses in Redis holds something that this crate did not write. Nothing was changed.
-    #[error(
-        "lock {}: one of its names in Redis holds a value that is not a lock's ({}); remove that value, or choose another `namespace`",
-        Quoted(key),
-        Cause::of(cause)
-    )]
+    #[error("{}", foreign(key, cause))]
     Foreign {
         /// The lock.
         key: Key,
         /// What Redis said, as redis-rs has it: raw text.
-        cause: redis::RedisError,
+        cause: RedisError,
     },
 
     /// What [`Locker::connect`](crate::Locker::connect) was given, or what [`Locker::check`](crate::Locker::check) has looked
@@ -146,7 +145,7 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: Cow<'static, str>,
         /// The cause, where it is more than the problem, as redis-rs has it: raw text.
-        cause: Option<redis::RedisError>,
+        cause: Option<RedisError>,
     },
 
     /// Redis could not be reached, or refused.
@@ -161,7 +160,7 @@ pub enum Error {
         /// say.
         server: Option<Arc<str>>,
         /// The cause, as redis-rs has it: what a server said is raw text there.
-        cause: redis::RedisError,
+        cause: RedisError,
     },
 
     /// The background thread that renews and releases locks could not be started.
@@ -180,6 +179,20 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
+    /// What a failed command means for a lock.
+    pub(crate) fn failed(link: &Link, key: &Key, cause: RedisError) -> Self {
+        let key = key.clone();
+        if is_foreign(&cause) {
+            Error::Foreign { key, cause }
+        } else {
+            Error::Redis {
+                key: Some(key),
+                server: link.server(),
+                cause,
+            }
+        }
+    }
+
     /// Whether the lock could not be had in time because of others.
     ///
     /// ```
@@ -244,23 +257,8 @@ impl Error {
     }
 }
 
-fn at(server: Option<&str>) -> String {
-    server.map_or_else(String::new, |server| format!(" at {}", Shown(server)))
-}
-
-fn because(cause: Option<&redis::RedisError>) -> String {
+fn because(cause: Option<&RedisError>) -> String {
     cause
         .map(|cause| format!(" ({})", Cause::of(cause)))
         .unwrap_or_default()
-}
-
-fn failed(key: Option<&Key>, server: Option<&str>, error: &redis::RedisError) -> String {
-    let server = at(server);
-    let lock = key.map_or_else(String::new, |key| format!(" for lock {}", Quoted(key)));
-    let advice = advice(error).map_or_else(String::new, |advice| format!("; {advice}"));
-    match Cause::of(error) {
-        Cause::Unreachable(why) => format!("cannot reach Redis{server}{lock}: {why}{advice}"),
-        Cause::Refused(said) => format!("Redis{server} refused a command{lock}: {said}{advice}"),
-        Cause::Other(why) => format!("cannot use Redis{server}{lock}: {why}{advice}"),
-    }
 }

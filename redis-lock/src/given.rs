@@ -1,6 +1,14 @@
-//! What a connection of the user's has to be, in one trait: so that the compiler can say so in one message.
+//! A connection of the user's. What it has to be is in one trait, so that the compiler can say so in one message.
 
-use redis::aio::ConnectionLike;
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
+use tokio::runtime::Handle;
+
+use crate::{
+    connection::{Connection, Reply},
+    front::Front,
+};
 
 /// A connection that [`Locker::new`](crate::Locker::new) takes: any of redis-rs that is async and can be cloned, such as
 /// a [`ConnectionManager`](redis::aio::ConnectionManager), a
@@ -27,3 +35,35 @@ pub trait RedisConnection: ConnectionLike + Clone + Send + Sync + 'static {}
 // The compiler is to report this trait, not the first one of these that is missing.
 #[diagnostic::do_not_recommend]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisConnection for C {}
+
+/// A connection that the user made and looks after.
+pub(crate) struct Given<C> {
+    pub(crate) connection: C,
+    /// The wake-ups that come in on it.
+    pub(crate) front: Arc<Front>,
+}
+
+impl<C: RedisConnection> Connection for Given<C> {
+    fn server(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    fn send(&self, command: Cmd) -> Reply<Value> {
+        let mut connection = self.connection.clone();
+        Box::pin(async move { command.query_async(&mut connection).await })
+    }
+
+    fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
+        let mut connection = self.connection.clone();
+        Box::pin(async move { commands.query_async(&mut connection).await })
+    }
+
+    fn is_in(&self, _: &Handle) -> bool {
+        // What is the user's may need timers, have to reconnect, or hold a mutex just now.
+        false
+    }
+
+    fn front(&self) -> Arc<Front> {
+        Arc::clone(&self.front)
+    }
+}

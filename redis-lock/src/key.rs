@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-use crate::{error::Error, text::Shown};
+use crate::text::Shown;
 
 /// The name of a lock: any text of 1 to 1024 bytes.
 ///
@@ -34,23 +34,23 @@ impl Key {
         &self.0
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Why it cannot name a lock, if it cannot.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.0.is_empty() {
-            return Err(self.invalid("a key must not be empty"));
+            return Some("a key must not be empty");
         }
         if self.len() > Self::LONGEST {
-            return Err(self.invalid("a key has at most 1024 bytes; hash long ones"));
+            return Some("a key has at most 1024 bytes; hash long ones");
         }
-        Ok(())
+        None
     }
 
-    fn invalid(&self, reason: &'static str) -> Error {
-        // An error must not carry a megabyte around.
-        let key = match self.char_indices().nth(64) {
+    /// Short enough for an error, which must not carry a megabyte around.
+    pub(crate) fn shortened(&self) -> Key {
+        match self.char_indices().nth(64) {
             Some((end, _)) => Key::from(format!("{}…", &self[..end])),
             None => self.clone(),
-        };
-        Error::InvalidKey { key, reason }
+        }
     }
 }
 

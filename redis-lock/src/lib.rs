@@ -106,6 +106,7 @@ mod owner;
 mod pause;
 mod report;
 mod request;
+mod shutdown;
 mod store;
 mod survey;
 mod text;
@@ -118,7 +119,6 @@ pub use redis;
 
 pub use address::Address;
 pub use check::Check;
-pub use ending::Shutdown;
 pub use error::Error;
 pub use exec::{LockExec, LockScope};
 pub use given::RedisConnection;
@@ -134,5 +134,6 @@ pub use options::Wait;
 #[cfg(feature = "macros")]
 pub use redis_lock_macros::redis_lock;
 pub use request::LockRequest;
+pub use shutdown::Shutdown;
 pub use values::loss::Loss;
 pub use wakeup::Wakeups;

@@ -12,13 +12,16 @@ use crate::{
     address::{Address, Target},
     check::{Check, check},
     connection::Link,
-    ending::{Shutdown, flush, let_go},
-    engine::{engine, session::look_at_clock},
+    engine::{
+        ending::{flush, let_go},
+        engine,
+        session::look_at_clock,
+    },
     enter::{Entered, acquire_all, enter},
     error::Error,
     exec::{LockExec, LockScope},
     front::Front,
-    given::RedisConnection,
+    given::{Given, RedisConnection},
     guard::Guard,
     guards::Guards,
     held::{Held, HeldAll},
@@ -28,6 +31,7 @@ use crate::{
     own::OwnConnections,
     report::report,
     request::LockRequest,
+    shutdown::Shutdown,
     survey::{cut_short, speaking, survey, unusable},
     values::session::Pushes,
     wakeup::{Wakeups, listener},
@@ -102,10 +106,8 @@ impl Locker {
     /// ```
     #[must_use]
     pub fn new(connection: impl RedisConnection) -> Self {
-        Self::over(Link::new(
-            connection,
-            Arc::new(Front::new(Pushes::None, listener)),
-        ))
+        let front = Arc::new(Front::new(Pushes::None, listener));
+        Self::over(Link::over(Given { connection, front }))
     }
 
     /// As [`new`](Locker::new), with wake-ups that come in on that connection: see [`Wakeups`] for how it is set up.
@@ -119,7 +121,8 @@ impl Locker {
     /// ```
     #[must_use]
     pub fn with_wakeups(connection: impl RedisConnection, wakeups: &Wakeups) -> Self {
-        Self::over(Link::new(connection, Arc::clone(&wakeups.0)))
+        let front = Arc::clone(&wakeups.0);
+        Self::over(Link::over(Given { connection, front }))
     }
 
     /// Connects to one Redis server: by a URL as [`redis::Client::open`] reads it, or by what else an [`Address`] is.
@@ -151,7 +154,7 @@ impl Locker {
     /// ```
     pub async fn connect(address: impl Address) -> Result<Self, Error> {
         let Target { client, as_is } = address.client()?;
-        let engine = engine()?;
+        let engine = engine().map_err(Error::Engine)?;
         let surveyed = engine.spawn(survey(engine, client.clone(), as_is)).await;
         let client = surveyed.map_err(|stopped| cut_short(&client, stopped))??;
         let connections = OwnConnections::new(&client, engine, listener);
@@ -193,7 +196,8 @@ impl Locker {
         } else {
             speaking(&client, ProtocolVersion::RESP3).map_err(failed)?
         };
-        let connections = OwnConnections::new(&chosen, engine()?, listener).map_err(failed)?;
+        let connections = OwnConnections::new(&chosen, engine().map_err(Error::Engine)?, listener)
+            .map_err(failed)?;
         Ok(Self::over(Link::over(connections)))
     }
 

@@ -151,7 +151,7 @@ impl Outer {
         let right = match wait {
             Wait::Forever => right.await,
             Wait::For(limit) => {
-                let right = engine()?.timeout(limit, right).await;
+                let right = engine().map_err(Error::Engine)?.timeout(limit, right).await;
                 right.ok_or_else(|| Error::Contended {
                     key: key(),
                     mode,

@@ -52,8 +52,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Invalid options are errors and never corrected.
+    /// Invalid options and keys are errors and never corrected.
     pub(crate) fn check(&self, key: &Key) -> Result<(), Error> {
+        if let Some(reason) = key.problem() {
+            let key = key.shortened();
+            return Err(Error::InvalidKey { key, reason });
+        }
         let invalid = |option, value: String, reason| {
             Err(Error::InvalidOptions {
                 key: key.clone(),

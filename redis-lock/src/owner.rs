@@ -2,16 +2,11 @@
 
 use std::sync::Arc;
 
-use redis::RedisError;
-
 use crate::{
-    code::is_foreign,
     connection::Link,
-    error::Error,
     front::Front,
     key::{Key, Names},
     mode::Mode,
-    options::Options,
 };
 
 #[derive(Clone, Debug)]
@@ -25,32 +20,13 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(crate) fn new(link: Arc<Link>, options: &Options, key: Key) -> Self {
+    pub(crate) fn new(link: Arc<Link>, namespace: &str, mode: Mode, key: Key) -> Self {
         Owner {
             front: link.front(),
             link,
-            names: Names::new(&options.namespace, &key),
+            names: Names::new(namespace, &key),
             key,
-            mode: options.mode,
-        }
-    }
-
-    /// What a failed command means for the lock.
-    pub(crate) fn failed(&self, source: RedisError) -> Error {
-        failed(&self.link, &self.key, source)
-    }
-}
-
-/// What a failed command means for a lock.
-pub(crate) fn failed(link: &Link, key: &Key, source: RedisError) -> Error {
-    let key = key.clone();
-    if is_foreign(&source) {
-        Error::Foreign { key, cause: source }
-    } else {
-        Error::Redis {
-            key: Some(key),
-            server: link.server(),
-            cause: source,
+            mode,
         }
     }
 }

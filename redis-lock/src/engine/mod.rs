@@ -3,6 +3,7 @@
 //! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Leases are renewed in here, and
 //! locks given back that nobody waits for any more.
 
+pub(crate) mod ending;
 pub(crate) mod schedule;
 pub(crate) mod session;
 pub(crate) mod shell;
@@ -23,13 +24,11 @@ use tokio::{
     time::Sleep,
 };
 
-use crate::error::Error;
-
 static ENGINE: OnceCell<Engine> = OnceCell::new();
 
 /// The engine of this process, started when it is first asked for.
-pub(crate) fn engine() -> Result<&'static Engine, Error> {
-    ENGINE.get_or_try_init(|| Engine::start().map_err(Error::Engine))
+pub(crate) fn engine() -> io::Result<&'static Engine> {
+    ENGINE.get_or_try_init(Engine::start)
 }
 
 #[derive(Debug)]

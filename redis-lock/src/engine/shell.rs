@@ -20,6 +20,7 @@ use tokio::{runtime::Handle, task::unconstrained};
 use tracing::Level;
 
 use crate::{
+    cause::failed_for,
     code::{Class, class, did_nothing, is_foreign, is_transient, no_reply},
     connection::{Link, Reply},
     core::{
@@ -38,7 +39,7 @@ use crate::{
     front::Front,
     hold::Hold,
     key::{Key, Names},
-    owner::{Owner, failed},
+    owner::Owner,
     report::report,
     store::redis as store,
     values::{loss::Loss, session::Pushes, ticket::Ticket},
@@ -441,12 +442,12 @@ impl Entry {
         let (key, link) = (self.key.clone(), Arc::clone(&self.link));
         if was_held {
             report(Level::WARN, move || {
-                let error = failed(&link, &key, error);
+                let error = failed_for(&key, link.server().as_deref(), &error);
                 tracing::warn!(%key, %error, "lock not released; it ends with its ttl");
             });
         } else {
             report(Level::DEBUG, move || {
-                let error = failed(&link, &key, error);
+                let error = failed_for(&key, link.server().as_deref(), &error);
                 tracing::debug!(%key, %error, "an acquisition that was given up could not be taken back; what it may hold ends with its ttl");
             });
         }
@@ -543,7 +544,7 @@ impl Entry {
         };
         let (key, link, error) = (self.key.clone(), Arc::clone(&self.link), error.clone());
         report(Level::DEBUG, move || {
-            let error = failed(&link, &key, error);
+            let error = failed_for(&key, link.server().as_deref(), &error);
             tracing::debug!(%key, %error, "{what}");
         });
     }

@@ -1,0 +1,79 @@
+//! The end of a Locker: giving back what is held, and waiting for what is given back in the background.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    connection::Link,
+    core::io::Input,
+    engine::{Engine, schedule, shell::Entry},
+    key::Key,
+    values::loss::Loss,
+};
+
+/// Waits until everything that is to be given back now over a link has been, but not for longer than `limit`. Returns what
+/// is left.
+pub(crate) async fn flush(engine: &'static Engine, link: &Arc<Link>, limit: Duration) -> Vec<Key> {
+    let end = Instant::now() + limit;
+    let mut news = link.ending.news();
+    let entries = of_link(engine, link).await;
+    let mut owing: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| Some((entry.mark()?, entry)))
+        .collect();
+    loop {
+        news.mark_unchanged();
+        owing.retain(|(mark, entry)| entry.owes(*mark));
+        let left = end.saturating_duration_since(Instant::now());
+        if owing.is_empty() || left.is_zero() {
+            break;
+        }
+        engine.timeout(left, news.changed()).await;
+    }
+    let mut left: Vec<_> = owing.iter().map(|(_, entry)| entry.key.clone()).collect();
+    left.extend(link.ending.failed().iter().cloned());
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
+/// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
+pub(crate) async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> usize {
+    let end = Instant::now() + grace;
+    let mut news = link.ending.news();
+    loop {
+        news.mark_unchanged();
+        let entries = of_link(engine, link).await;
+        let holds: Vec<_> = entries.iter().flat_map(|entry| entry.holds()).collect();
+        let left = end.saturating_duration_since(Instant::now());
+        if holds.is_empty() {
+            return 0;
+        }
+        if left.is_zero() {
+            for hold in &holds {
+                if let Some((entry, waiter)) = hold.place() {
+                    let (waiter, why) = (*waiter, Loss::ShutDown);
+                    entry.tell(Input::Interrupted { waiter, why });
+                }
+            }
+            return holds.len();
+        }
+        drop(holds);
+        // Each hold that ends says so; a lease that ends by itself is seen at the end.
+        engine.timeout(left, news.changed()).await;
+    }
+}
+
+/// The locks over a link that something is to be done for. Asked for in the engine, whose schedule has each of them between
+/// two turns.
+async fn of_link(engine: &'static Engine, link: &Arc<Link>) -> Vec<Arc<Entry>> {
+    let of = Arc::clone(link);
+    let entries = engine.spawn(async move {
+        let mut entries = schedule::all();
+        entries.retain(|entry| Arc::ptr_eq(&entry.link, &of));
+        entries
+    });
+    entries.await.unwrap_or_default()
+}
