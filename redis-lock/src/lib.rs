@@ -82,7 +82,6 @@ mod cause;
 mod check;
 mod code;
 mod connection;
-#[allow(dead_code, reason = "the simulator uses more of it")]
 mod core;
 mod ending;
 mod engine;
@@ -110,7 +109,6 @@ mod shutdown;
 mod store;
 mod survey;
 mod text;
-#[allow(dead_code, reason = "the simulator uses more of them")]
 mod values;
 mod wakeup;
 

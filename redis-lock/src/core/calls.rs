@@ -140,6 +140,7 @@ impl Calls {
         self.in_flight.is_empty() && self.releases.is_empty() && self.doubt.is_none()
     }
 
+    #[allow(dead_code, reason = "for the simulator")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
         self.in_flight.iter()
     }

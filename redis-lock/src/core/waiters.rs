@@ -229,10 +229,6 @@ impl Waiters {
         range.map(|(ticket, waiter)| (*ticket, &mut **waiter))
     }
 
-    pub(crate) fn from(&self, first: Ticket) -> impl Iterator<Item = (Ticket, &Waiter)> {
-        each(&self.by_ticket[self.place(first)..])
-    }
-
     /// Gives these tickets' waiters new ones, in the order of the old.
     pub(crate) fn requeue(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
         for ticket in tickets {

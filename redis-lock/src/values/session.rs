@@ -16,11 +16,6 @@ impl SessionId {
         }
         Digits(digits)
     }
-
-    /// Back from the text that [`Display`](fmt::Display) makes.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        u128::from_str_radix(text, 16).ok().map(SessionId)
-    }
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
