@@ -18,10 +18,10 @@ use crate::{
     engine::{Engine, engine},
     error::Error,
     front::Front,
-    key::{Key, Names},
+    key::Key,
     mode::Mode,
     options::Options,
-    store::redis as store,
+    store::redis::{self as store, names::Names},
     text::Shown,
     values::{
         session::{Pushes, SessionId},

@@ -8,11 +8,12 @@ use crate::{
     connection::Link,
     error::Error,
     guards::Guards,
-    key::{Key, Names},
+    key::Key,
     mode::Mode,
     nesting::{self, Frame, Permit, Scope},
     options::Options,
     request::LockRequest,
+    store::redis::names::Names,
 };
 
 /// What a future has that runs under locks.

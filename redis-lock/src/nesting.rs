@@ -24,9 +24,10 @@ use crate::{
     error::Error,
     held::{Held, HeldAll},
     hold::Hold,
-    key::{Key, Names},
+    key::Key,
     mode::Mode,
     options::Wait,
+    store::redis::names::Names,
 };
 
 /// The locks that one future runs under, in the order in which they were asked for: one that was asked for twice is

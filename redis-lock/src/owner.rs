@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    connection::Link,
-    front::Front,
-    key::{Key, Names},
-    mode::Mode,
-};
+use crate::{connection::Link, front::Front, key::Key, mode::Mode, store::redis::names::Names};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {

@@ -38,10 +38,10 @@ use crate::{
     },
     front::Front,
     hold::Hold,
-    key::{Key, Names},
+    key::Key,
     owner::Owner,
     report::report,
-    store::redis as store,
+    store::redis::{self as store, names::Names},
     values::{loss::Loss, session::Pushes, ticket::Ticket},
 };
 

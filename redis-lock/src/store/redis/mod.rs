@@ -4,6 +4,7 @@
 //! one round trip, also the first. Only where a server has forgotten a script without a new connection (`SCRIPT FLUSH`,
 //! another node of a cluster, a connection of the user's), the call by hash is followed by one by source.
 
+pub(crate) mod names;
 pub(crate) mod wire;
 
 use std::{future::Future, sync::Arc};
@@ -16,7 +17,7 @@ use crate::{
     connection::Link,
     core::io::{Command, View},
     engine::Engine,
-    key::Names,
+    store::redis::names::Names,
     values::session::{Pushes, SessionId},
 };
 
