@@ -75,63 +75,35 @@
 #[doc(hidden)]
 #[path = "macro_support.rs"]
 pub mod __private;
-mod acquire;
-mod address;
-mod bounds;
-mod cause;
-mod check;
-mod code;
-mod connection;
+
+// The layers, from top to bottom: api, engine, store, link, threads, core, values. Each imports only from itself and from those
+// below; a test reads the `use` lines.
+mod api;
 mod core;
-mod ending;
 mod engine;
-mod enter;
-mod error;
-mod exec;
-mod front;
-mod given;
-mod guard;
-mod guards;
-mod held;
-mod hold;
-mod kept;
-mod key;
-mod locker;
-mod mode;
-mod nesting;
-mod options;
-mod own;
-mod owner;
-mod pause;
-mod report;
-mod request;
-mod shutdown;
+mod link;
 mod store;
-mod survey;
-mod text;
+mod threads;
 mod values;
-mod wakeup;
 
 /// The redis-rs that this crate was built with, so that its version need not be guessed.
 pub use redis;
 
-pub use address::Address;
-pub use check::Check;
-pub use error::Error;
-pub use exec::{LockExec, LockScope};
-pub use given::RedisConnection;
-pub use guard::{Guard, Unlock};
-pub use guards::{Guards, UnlockAll};
-pub use held::{Held, HeldAll};
-pub use key::Key;
-pub use locker::{
-    IntoLocker, Locker, init, locker, shutdown, spawn, with_current_locker, with_locker,
+pub use api::{
+    address::Address,
+    check::Check,
+    error::Error,
+    exec::{LockExec, LockScope},
+    guard::{Guard, Unlock},
+    guards::{Guards, UnlockAll},
+    held::{Held, HeldAll},
+    locker::{IntoLocker, Locker, init, locker, shutdown, spawn, with_current_locker, with_locker},
+    options::Wait,
+    request::LockRequest,
+    shutdown::Shutdown,
+    wakeup::Wakeups,
 };
-pub use mode::Mode;
-pub use options::Wait;
+pub use link::given::RedisConnection;
 #[cfg(feature = "macros")]
 pub use redis_lock_macros::redis_lock;
-pub use request::LockRequest;
-pub use shutdown::Shutdown;
-pub use values::loss::Loss;
-pub use wakeup::Wakeups;
+pub use values::{key::Key, loss::Loss, mode::Mode};

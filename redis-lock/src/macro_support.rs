@@ -5,21 +5,22 @@ pub use std::{format, time::Duration};
 use std::{borrow::Borrow, future::Future, marker::PhantomData, sync::Arc};
 
 pub use crate::{
-    error::Error,
-    exec::Ours,
-    held::{Held, HeldAll},
-    key::Key,
-    locker::Locker,
-    mode::Mode,
-    options::Wait,
-    request::LockRequest,
+    api::{
+        error::Error,
+        exec::Ours,
+        held::{Held, HeldAll},
+        locker::Locker,
+        options::Wait,
+        request::LockRequest,
+    },
+    values::{key::Key, mode::Mode},
 };
 /// For the test of the attribute that compares.
 pub mod bounds {
-    pub use crate::bounds::*;
+    pub use crate::api::bounds::*;
 }
 
-use crate::{
+use crate::api::{
     exec::Run,
     nesting::{self, Scope},
 };

@@ -7,9 +7,6 @@ mod core;
 #[path = "../../redis-lock/src/store/memory.rs"]
 #[allow(dead_code, reason = "the library uses more of it")]
 mod memory_store;
-#[path = "../../redis-lock/src/mode.rs"]
-#[allow(unreachable_pub, dead_code, reason = "a public type of the library")]
-mod mode;
 #[path = "../sim/random.rs"]
 #[allow(dead_code, reason = "the simulator uses more of it")]
 mod random;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 use crate::{
     core::io::{Command, Untouched, View, Want},
     memory_store::{Form, Holder, Memory, State},
-    mode::Mode,
     random::Random,
     real::Real,
     values::{
+        mode::Mode,
         session::{Pushes, SessionId},
         ticket::{Ticket, Tickets},
         time::ServerTime,

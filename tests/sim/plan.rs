@@ -2,7 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{core::io::Terms, mode::Mode, random::Random, values::session::Pushes};
+use crate::{
+    core::io::Terms,
+    random::Random,
+    values::{mode::Mode, session::Pushes},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::{
     core::io::Terms,
-    mode::Mode,
     plan::{Ends, Plan, Request, SessionPlan, Step, Wait, What},
     shrink::story,
-    values::session::Pushes,
+    values::{mode::Mode, session::Pushes},
     world::{Run, Seen, run},
 };
 

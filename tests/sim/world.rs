@@ -17,11 +17,11 @@ use crate::{
         waiters::Stage,
     },
     memory_store::{Holder, Memory},
-    mode::Mode,
     plan::{Ends, Plan, Request, Wait, What},
     random::{Random, mix},
     values::{
         loss::Loss,
+        mode::Mode,
         session::{Pushes, SessionId},
         ticket::{Ticket, Tickets},
         time::{ServerTime, Time},

@@ -2,8 +2,7 @@
 
 use crate::{
     core::{grant::Grant, lock::Lock, waiters::Stage},
-    mode::Mode,
-    values::ticket::Ticket,
+    values::{mode::Mode, ticket::Ticket},
 };
 
 /// An invariant that does not hold.

@@ -5,8 +5,10 @@ use crate::{
         io::{CallId, Granted, Untouched},
         lease::Lease,
     },
-    mode::Mode,
-    values::ticket::{Ticket, Tickets},
+    values::{
+        mode::Mode,
+        ticket::{Ticket, Tickets},
+    },
 };
 
 /// The session holds these tickets.

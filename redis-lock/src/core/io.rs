@@ -5,13 +5,11 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{
+use crate::values::{
+    loss::Loss,
     mode::Mode,
-    values::{
-        loss::Loss,
-        ticket::{Ticket, Tickets},
-        time::{ServerTime, Time},
-    },
+    ticket::{Ticket, Tickets},
+    time::{ServerTime, Time},
 };
 
 /// A task that waits for a lock or holds it. The handle stays the same for as long as the request lives, while its ticket

@@ -15,9 +15,9 @@ use crate::{
         },
         waiters::{Stage, Waiter, Waiters},
     },
-    mode::Mode,
     values::{
         loss::Loss,
+        mode::Mode,
         ticket::Ticket,
         time::{ServerTime, Time},
     },

@@ -14,8 +14,8 @@ use crate::{
         },
         waiters::{Stage, Waiters},
     },
-    mode::Mode,
     values::{
+        mode::Mode,
         ticket::{Ticket, Tickets},
         time::{ServerTime, Time},
     },

@@ -9,9 +9,9 @@ use crate::{
         lock::{LOGIN_PATIENCE, Lock, ROLL_CALL, TRIES, UNPOLLED, WAITER_LEASE},
         waiters::{Stage, Waiter},
     },
-    mode::Mode,
     values::{
         loss::Loss,
+        mode::Mode,
         ticket::{Ticket, Tickets},
         time::Time,
     },

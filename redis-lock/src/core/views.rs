@@ -16,9 +16,9 @@ use crate::{
         lock::{Estimate, HEARTBEAT, Lock, WAITER_LEASE},
         waiters::Stage,
     },
-    mode::Mode,
     values::{
         loss::Loss,
+        mode::Mode,
         ticket::{Ticket, Tickets},
         time::Time,
     },

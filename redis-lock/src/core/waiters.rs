@@ -7,9 +7,9 @@ use crate::{
         io::{CallId, Queue, Terms, WaiterId},
         lease::Lease,
     },
-    mode::Mode,
     values::{
         loss::Loss,
+        mode::Mode,
         ticket::{Ticket, Tickets},
         time::Time,
     },

@@ -6,11 +6,11 @@ use std::{
 };
 
 use crate::{
-    connection::Link,
     core::io::Input,
-    engine::{Engine, schedule, shell::Entry},
-    key::Key,
-    values::loss::Loss,
+    engine::{schedule, shell::Entry},
+    link::Link,
+    threads::runtime::Engine,
+    values::{key::Key, loss::Loss},
 };
 
 /// Waits until everything that is to be given back now over a link has been, but not for longer than `limit`. Returns what

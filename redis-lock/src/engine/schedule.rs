@@ -13,9 +13,9 @@ use std::{
 use once_cell::sync::Lazy;
 use tokio::{sync::Notify, time::timeout_at};
 
-use crate::engine::{
-    Engine,
-    shell::{Entry, Outgoing, send_together},
+use crate::{
+    engine::shell::{Entry, Outgoing, send_together},
+    threads::runtime::Engine,
 };
 
 static SCHEDULE: Lazy<Schedule> = Lazy::new(Schedule::default);

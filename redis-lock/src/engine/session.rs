@@ -12,12 +12,13 @@ use once_cell::sync::Lazy;
 use redis::RedisResult;
 
 use crate::{
-    code::no_reply,
-    connection::Link,
     core::{io::Input, lock::Estimate},
-    engine::shell::Entry,
-    front::{Front, Listener, Message},
-    owner::Owner,
+    engine::{owner::Owner, shell::Entry},
+    link::{
+        Link,
+        code::no_reply,
+        front::{Front, Listener, Message},
+    },
     store::redis::wire,
     values::{
         ticket::Ticket,

@@ -20,9 +20,6 @@ use tokio::{runtime::Handle, task::unconstrained};
 use tracing::Level;
 
 use crate::{
-    cause::failed_for,
-    code::{Class, class, did_nothing, is_foreign, is_transient, no_reply},
-    connection::{Link, Reply},
     core::{
         calls::{Kind, Mark},
         io::{
@@ -33,16 +30,23 @@ use crate::{
         timers::Timer,
     },
     engine::{
-        Engine, engine, schedule,
+        hold::Hold,
+        owner::Owner,
+        schedule,
         session::{Session, instant_of, now},
     },
-    front::Front,
-    hold::Hold,
-    key::Key,
-    owner::Owner,
-    report::report,
+    link::{
+        Link, Reply,
+        cause::failed_for,
+        code::{Class, class, did_nothing, is_foreign, is_transient, no_reply},
+        front::Front,
+    },
     store::redis::{self as store, names::Names},
-    values::{loss::Loss, session::Pushes, ticket::Ticket},
+    threads::{
+        report::report,
+        runtime::{Engine, engine},
+    },
+    values::{key::Key, loss::Loss, session::Pushes, ticket::Ticket},
 };
 
 /// One lock, as one session knows it.

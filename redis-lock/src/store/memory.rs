@@ -12,8 +12,8 @@ use crate::{
         io::{Command, GrantView, Granted, Push, Untouched, View, Want},
         lock::WAITER_LEASE,
     },
-    mode::Mode,
     values::{
+        mode::Mode,
         session::{Pushes, SessionId},
         ticket::{Ticket, Tickets},
         time::{ServerTime, millis},

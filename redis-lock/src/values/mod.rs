@@ -1,6 +1,9 @@
-//! Plain values that the core and the stores speak of.
+//! Plain values that all others speak of.
 
+pub(crate) mod key;
 pub(crate) mod loss;
+pub(crate) mod mode;
 pub(crate) mod session;
+pub(crate) mod text;
 pub(crate) mod ticket;
 pub(crate) mod time;

@@ -16,9 +16,9 @@ use crate::{
     core::io::{
         CallError, CallErrorKind, CallId, GrantView, Granted, Input, Push, Queue, View, WaiterId,
     },
-    mode::Mode,
     tests::TERMS,
     values::{
+        mode::Mode,
         ticket::{Ticket, Tickets},
         time::{ServerTime, Time},
     },

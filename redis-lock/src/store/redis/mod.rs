@@ -1,4 +1,4 @@
-//! The scripts, called. With `wire.rs` the only file that knows what a lock looks like in Redis.
+//! The scripts, called. Only this folder knows what a lock looks like in Redis.
 //!
 //! A script is called by its source until a call of it has been answered over that link, then by its hash. So each call is
 //! one round trip, also the first. Only where a server has forgotten a script without a new connection (`SCRIPT FLUSH`,
@@ -13,11 +13,13 @@ use once_cell::sync::Lazy;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use crate::{
-    code::{is_cross_slot, is_unknown_script, no_reply},
-    connection::Link,
     core::io::{Command, View},
-    engine::Engine,
+    link::{
+        Link,
+        code::{is_cross_slot, is_unknown_script, no_reply},
+    },
     store::redis::names::Names,
+    threads::runtime::Engine,
     values::session::{Pushes, SessionId},
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::key::Key;
+use crate::values::key::Key;
 
 /// The names of one lock in Redis, `namespace:#<role><kind>:<body>`.
 ///

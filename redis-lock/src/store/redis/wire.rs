@@ -7,8 +7,8 @@ use crate::{
         io::{Command, GrantView, Granted, Push, Untouched, View},
         lock::WAITER_LEASE,
     },
-    mode::Mode,
     values::{
+        mode::Mode,
         session::{Pushes, SessionId},
         ticket::{Ticket, Tickets},
         time::{ServerTime, millis},

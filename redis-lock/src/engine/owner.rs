@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{connection::Link, front::Front, key::Key, mode::Mode, store::redis::names::Names};
+use crate::{
+    link::{Link, front::Front},
+    store::redis::names::Names,
+    values::{key::Key, mode::Mode},
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-use crate::text::Shown;
+use crate::values::text::Shown;
 
 /// The name of a lock: any text of 1 to 1024 bytes.
 ///

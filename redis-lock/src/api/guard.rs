@@ -10,12 +10,12 @@ use std::{
 };
 
 use crate::{
-    acquire::{give_back, unlock},
-    error::Error,
-    hold::Hold,
-    key::Key,
-    mode::Mode,
-    values::loss::Loss,
+    api::{
+        acquire::{give_back, unlock},
+        error::Error,
+    },
+    engine::hold::Hold,
+    values::{key::Key, loss::Loss, mode::Mode},
 };
 
 /// A lock that is held, until it is [given back](Guard::unlock) or dropped.

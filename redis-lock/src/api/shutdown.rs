@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{key::Key, text::Quoted};
+use crate::values::{key::Key, text::Quoted};
 
 /// What [`Locker::shutdown`](crate::Locker::shutdown) could not do in time.
 ///

@@ -12,19 +12,20 @@ use std::{
 use redis::{Cmd, Pipeline, RedisResult};
 
 use crate::{
-    code::{Class, class, no_reply},
-    connection::Link,
+    api::{error::Error, options::Options},
     core::io::{Command, View, Want},
-    engine::{Engine, engine},
-    error::Error,
-    front::Front,
-    key::Key,
-    mode::Mode,
-    options::Options,
+    link::{
+        Link,
+        code::{Class, class, no_reply},
+        front::Front,
+    },
     store::redis::{self as store, names::Names},
-    text::Shown,
+    threads::runtime::{Engine, engine},
     values::{
+        key::Key,
+        mode::Mode,
         session::{Pushes, SessionId},
+        text::Shown,
         ticket::{Ticket, Tickets},
         time::ServerTime,
     },
@@ -345,11 +346,11 @@ mod tests {
     #[test]
     fn each_command_of_the_scripts_has_its_trial() {
         let scripts = [
-            include_str!("store/redis/acquire.lua"),
-            include_str!("store/redis/heartbeat.lua"),
-            include_str!("store/redis/release.lua"),
-            include_str!("store/redis/renew.lua"),
-            include_str!("store/redis/state.lua"),
+            include_str!("../store/redis/acquire.lua"),
+            include_str!("../store/redis/heartbeat.lua"),
+            include_str!("../store/redis/release.lua"),
+            include_str!("../store/redis/renew.lua"),
+            include_str!("../store/redis/state.lua"),
         ];
         let mut count = 0;
         for call in scripts

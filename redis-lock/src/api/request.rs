@@ -1,6 +1,6 @@
 //! One of several locks that are asked for together: its key, and how it is to be held.
 
-use crate::{key::Key, mode::Mode};
+use crate::values::{key::Key, mode::Mode};
 
 /// One of several locks that are asked for together: a key alone, which is held in the
 /// [`mode`](crate::Locker::mode) of the Locker, or a key with a mode of its own.

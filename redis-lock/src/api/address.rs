@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use redis::{Client, ConnectionInfo, RedisError};
 
-use crate::error::Error;
+use crate::api::error::Error;
 
 /// Where Redis is, and how to log in: a URL as text, or a [`redis::Client`] or [`redis::ConnectionInfo`] with whatever they
 /// were built with, such as a certificate authority of your own, client certificates, or credentials.

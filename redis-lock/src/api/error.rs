@@ -5,13 +5,12 @@ use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 use redis::RedisError;
 
 use crate::{
-    cause::{Cause, at, broken, failed, foreign},
-    code::is_foreign,
-    connection::Link,
-    key::Key,
-    mode::Mode,
-    text::Quoted,
-    values::loss::Loss,
+    link::{
+        Link,
+        cause::{Cause, at, broken, failed, foreign},
+        code::is_foreign,
+    },
+    values::{key::Key, loss::Loss, mode::Mode, text::Quoted},
 };
 
 /// An error of this crate.

@@ -22,12 +22,13 @@ use tokio::sync::watch;
 use tracing::Level;
 
 use crate::{
-    cause::Cause,
-    code::{is_transient, no_reply},
-    engine::Engine,
-    front::Front,
-    pause::Pauses,
-    report::report,
+    link::{
+        cause::Cause,
+        code::{is_transient, no_reply},
+        front::Front,
+        pause::Pauses,
+    },
+    threads::{report::report, runtime::Engine},
 };
 
 /// How long one attempt to connect, or to subscribe, may take.

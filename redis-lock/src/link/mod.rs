@@ -1,9 +1,18 @@
-//! The connection to Redis, whatever kind it is. With `kept.rs` and `own.rs` the only file that matches on what redis-rs returns.
+//! The connection to Redis, whatever kind it is. It knows no locks.
 //!
 //! 1. A [`Link`] hides the connection's type, so that nothing above is generic over it.
 //! 2. Every command has a time limit of ours: some connections of redis-rs have none. A link that lets one
 //!    pass is distrusted.
 //! 3. A command that failed here may still have been executed.
+
+pub(crate) mod cause;
+pub(crate) mod code;
+pub(crate) mod ending;
+pub(crate) mod front;
+pub(crate) mod given;
+pub(crate) mod kept;
+pub(crate) mod own;
+pub(crate) mod pause;
 
 use std::{
     fmt,
@@ -18,7 +27,11 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::{runtime::Handle, sync::Semaphore};
 use tracing::Level;
 
-use crate::{core::lock::Estimate, ending::Ending, engine::engine, front::Front, report::report};
+use crate::{
+    core::lock::Estimate,
+    link::{ending::Ending, front::Front},
+    threads::{report::report, runtime::engine},
+};
 
 /// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;

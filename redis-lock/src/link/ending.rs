@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::key::Key;
+use crate::values::key::Key;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ending {

@@ -6,9 +6,11 @@ use std::{error::Error, fmt, io, sync::Arc};
 use redis::{ErrorKind, RedisError};
 
 use crate::{
-    code::{advice, is_foreign},
-    key::Key,
-    text::{Quoted, Shown},
+    link::code::{advice, is_foreign},
+    values::{
+        key::Key,
+        text::{Quoted, Shown},
+    },
 };
 
 /// Why a command failed. Every text in it is escaped.
@@ -186,7 +188,7 @@ mod tests {
             io::Error::from(io::ErrorKind::UnexpectedEof),
             "connection closed",
         );
-        unreachable(crate::code::no_reply(), "no reply in time");
+        unreachable(crate::link::code::no_reply(), "no reply in time");
         let resolver = "failed to lookup address information: Name or service not known";
         unreachable(io::Error::other(resolver), resolver);
         let kind = ErrorKind::ClusterConnectionNotFound;

@@ -8,7 +8,7 @@ use redis::{PushInfo, aio::SendError};
 
 use crate::{
     engine::session::Session,
-    front::{Front, Listener},
+    link::front::{Front, Listener},
     values::session::Pushes,
 };
 

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::ConnectionLike};
 use tokio::runtime::Handle;
 
-use crate::{
-    connection::{Connection, Reply},
-    front::Front,
-};
+use crate::link::{Connection, Reply, front::Front};
 
 /// A connection that [`Locker::new`](crate::Locker::new) takes: any of redis-rs that is async and can be cloned, such as
 /// a [`ConnectionManager`](redis::aio::ConnectionManager), a

@@ -4,16 +4,17 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    acquire::acquire_checked,
-    connection::Link,
-    error::Error,
-    guards::Guards,
-    key::Key,
-    mode::Mode,
-    nesting::{self, Frame, Permit, Scope},
-    options::Options,
-    request::LockRequest,
+    api::{
+        acquire::acquire_checked,
+        error::Error,
+        guards::Guards,
+        nesting::{self, Frame, Permit, Scope},
+        options::Options,
+        request::LockRequest,
+    },
+    link::Link,
     store::redis::names::Names,
+    values::{key::Key, mode::Mode},
 };
 
 /// What a future has that runs under locks.

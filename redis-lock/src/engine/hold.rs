@@ -14,8 +14,7 @@ use tokio::sync::{Notify, futures::OwnedNotified};
 
 use crate::{
     core::io::{Input, Outcome, Refusal, WaiterId},
-    engine::shell::Entry,
-    owner::Owner,
+    engine::{owner::Owner, shell::Entry},
     values::loss::Loss,
 };
 

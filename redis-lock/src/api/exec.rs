@@ -22,12 +22,14 @@ use std::{
 use tracing::Level;
 
 use crate::{
-    enter::Entered,
-    error::Error,
-    guards::{Guards, UnlockAll},
-    held::{Held, HeldAll},
-    nesting::{Permit, Scope, held, held_all, poll_in},
-    report::report,
+    api::{
+        enter::Entered,
+        error::Error,
+        guards::{Guards, UnlockAll},
+        held::{Held, HeldAll},
+        nesting::{Permit, Scope, held, held_all, poll_in},
+    },
+    threads::report::report,
     values::loss::Loss,
 };
 

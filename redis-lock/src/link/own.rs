@@ -18,10 +18,12 @@ use redis::{
 use tokio::runtime::{Handle, Id};
 
 use crate::{
-    connection::{Connection, Reply},
-    engine::Engine,
-    front::{Front, MakeListener},
-    kept::{Kept, Made, keep_up},
+    link::{
+        Connection, Reply,
+        front::{Front, MakeListener},
+        kept::{Kept, Made, keep_up},
+    },
+    threads::runtime::Engine,
     values::session::Pushes,
 };
 
@@ -287,11 +289,11 @@ mod tests {
 
     struct Deaf;
 
-    impl crate::front::Listener for Deaf {
-        fn hears(&self, _: crate::front::Message<'_>) {}
+    impl crate::link::front::Listener for Deaf {
+        fn hears(&self, _: crate::link::front::Message<'_>) {}
     }
 
-    fn listener() -> Arc<dyn crate::front::Listener> {
+    fn listener() -> Arc<dyn crate::link::front::Listener> {
         Arc::new(Deaf)
     }
 
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn no_runtime_is_remembered_after_its_end() {
         let client = Client::open("redis://127.0.0.1:1").expect("a URL");
-        let engine = crate::engine::engine().expect("it starts");
+        let engine = crate::threads::runtime::engine().expect("it starts");
         let connections = OwnConnections::new(&client, engine, listener).expect("an address");
         for with_io in [true, false] {
             let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -9,11 +9,12 @@ use std::{
 };
 
 use crate::{
-    error::Error,
-    guard::{Guard, Unlock},
-    hold::any_lost,
-    key::Key,
-    values::loss::Loss,
+    api::{
+        error::Error,
+        guard::{Guard, Unlock},
+    },
+    engine::hold::any_lost,
+    values::{key::Key, loss::Loss},
 };
 
 /// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are

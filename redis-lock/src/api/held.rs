@@ -3,10 +3,8 @@
 use std::{fmt, future::Future, ops::Index, sync::Arc, time::Duration};
 
 use crate::{
-    hold::{Hold, any_lost},
-    key::Key,
-    mode::Mode,
-    values::loss::Loss,
+    engine::hold::{Hold, any_lost},
+    values::{key::Key, loss::Loss, mode::Mode},
 };
 
 /// The lock that an annotated function runs under, which `guard = name` binds, or the closure of a

@@ -6,15 +6,16 @@ use std::{
 };
 
 use crate::{
-    bounds::{
-        COMMAND_TIMEOUT_OUT_OF_BOUNDS, LONGEST, LONGEST_COMMAND, LONGEST_NAMESPACE,
-        MAX_HOLD_OUT_OF_BOUNDS, MIN_HOLD_TOO_LONG, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH,
-        NOT_IN_NAMESPACE, SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT,
-        WAIT_TOO_LONG,
+    api::{
+        bounds::{
+            COMMAND_TIMEOUT_OUT_OF_BOUNDS, LONGEST, LONGEST_COMMAND, LONGEST_NAMESPACE,
+            MAX_HOLD_OUT_OF_BOUNDS, MIN_HOLD_TOO_LONG, NAMESPACE_CHARACTERS, NAMESPACE_LENGTH,
+            NOT_IN_NAMESPACE, SHORTEST_COMMAND, SHORTEST_LEASE, TTL_TOO_LONG, TTL_TOO_SHORT,
+            WAIT_TOO_LONG,
+        },
+        error::Error,
     },
-    error::Error,
-    key::Key,
-    mode::Mode,
+    values::{key::Key, mode::Mode},
 };
 
 /// How long to queue for a lock.

@@ -19,15 +19,16 @@ use tokio::{
 };
 
 use crate::{
-    connection::Link,
-    engine::engine,
-    error::Error,
-    held::{Held, HeldAll},
-    hold::Hold,
-    key::Key,
-    mode::Mode,
-    options::Wait,
+    api::{
+        error::Error,
+        held::{Held, HeldAll},
+        options::Wait,
+    },
+    engine::hold::Hold,
+    link::Link,
     store::redis::names::Names,
+    threads::runtime::engine,
+    values::{key::Key, mode::Mode},
 };
 
 /// The locks that one future runs under, in the order in which they were asked for: one that was asked for twice is

@@ -17,12 +17,13 @@ use tokio::{
 use tracing::Level;
 
 use crate::{
-    code::{Class, advice, class, no_reply},
-    engine::Engine,
-    error::Error,
-    pause::Pauses,
-    report::report,
-    text::Shown,
+    api::error::Error,
+    link::{
+        code::{Class, advice, class, no_reply},
+        pause::Pauses,
+    },
+    threads::{report::report, runtime::Engine},
+    values::text::Shown,
 };
 
 /// How long the whole exchange may take, and how long to try again where the server is not there yet.

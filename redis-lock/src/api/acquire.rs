@@ -5,21 +5,21 @@ use std::{mem, sync::Arc, time::Instant};
 use redis::RedisError;
 
 use crate::{
-    code::no_reply,
-    connection::Link,
+    api::{
+        error::Error,
+        guard::Guard,
+        options::{Options, Wait},
+    },
     core::io::{Outcome, Queue, Refusal, Terms},
     engine::{
-        engine,
+        hold::{Hold, Phase},
+        owner::Owner,
         session::{Session, time_of},
         shell::{Entry, Inline},
     },
-    error::Error,
-    guard::Guard,
-    hold::{Hold, Phase},
-    key::Key,
-    options::{Options, Wait},
-    owner::Owner,
-    values::loss::Loss,
+    link::{Link, code::no_reply},
+    threads::runtime::engine,
+    values::{key::Key, loss::Loss},
 };
 
 /// Takes the lock as `options` say. The call ends within `wait` and one command's time limit, whatever happens.
