@@ -19,6 +19,7 @@ mod fencing;
 mod foreign;
 mod herd;
 mod late;
+mod layers;
 mod limits;
 mod link;
 mod litter;
