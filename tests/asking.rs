@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redis::{AsyncConnectionConfig, Client};
-use redis_lock::{Guard, Locker, Wait, Wakeups};
+use redis_lock::{Locker, Wait, Wakeups};
 use redis_lock_tests::{Proxy, Server, eventually};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -112,30 +112,6 @@ async fn a_turn_that_comes_before_the_answer_is_taken() {
         sleep(Duration::from_millis(20)).await;
     }
     drop(guard);
-    nothing_is_left(&server).await;
-}
-
-/// Those behind a holder of their process whose time is up keep their places.
-#[tokio::test]
-async fn the_end_of_a_hold_does_not_send_those_behind_it_to_the_end_of_the_line() {
-    let server = Server::start().await;
-    let (a, b) = (locker(&server.url()).await, locker(&server.url()).await);
-    let holder = b.write("x").await.unwrap();
-    let brief = a.clone().max_hold(Duration::from_millis(600));
-    let first = enqueue(&server, brief.write("x")).await;
-    let second = enqueue(&server, a.write("x")).await;
-    let third = enqueue(&server, b.write("x")).await;
-    holder.unlock().await.unwrap();
-    let first = soon(first).await.unwrap();
-    let second: Guard = soon(second).await.unwrap();
-    assert!(first.is_lost(), "its time is up");
-    assert!(second.token() > first.token());
-    assert!(!third.is_finished());
-    second.unlock().await.unwrap();
-    let third = soon(third).await.unwrap();
-    assert!(third.token() > first.token());
-    third.unlock().await.unwrap();
-    drop(first);
     nothing_is_left(&server).await;
 }
 

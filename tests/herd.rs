@@ -36,29 +36,6 @@ async fn a_release_costs_few_commands_however_long_the_line() {
     nothing_is_left(&server).await;
 }
 
-#[tokio::test]
-async fn one_question_a_second_is_for_all_who_wait_for_a_lock() {
-    let server = Server::start().await;
-    let waiting = locker(&server.url()).await;
-    let holder = locker(&server.url()).await.write("x").await.unwrap();
-    let mut line = JoinSet::new();
-    for _ in 0..64 {
-        line.spawn(waiting.write("x"));
-    }
-    all_in_line(&server, 64).await;
-    // Time is the subject here. At first: whoever has just come is asked for with others that have just come.
-    sleep(Duration::from_millis(1500)).await;
-    server.reset_stats().await;
-    let start = Instant::now();
-    sleep(Duration::from_secs(3)).await;
-    let commands = calls(&server).await;
-    let bound = 2 * start.elapsed().as_secs();
-    assert!(commands <= bound, "{commands} commands, not {bound}");
-    assert!(commands > 0, "their places must be kept");
-    drop((holder, line));
-    nothing_is_left(&server).await;
-}
-
 /// More than one question can be for: those behind the first hundred are asked for as well, in time.
 #[tokio::test]
 async fn more_than_one_question_can_be_for_keep_their_places() {

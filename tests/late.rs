@@ -12,7 +12,7 @@ use redis::aio::{
     MultiplexedConnection,
 };
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisFuture, Value};
-use redis_lock::{Locker, Mode, Wakeups};
+use redis_lock::{Locker, Wakeups};
 use redis_lock_tests::{Server, eventually};
 use tokio::time::{sleep, timeout};
 
@@ -252,28 +252,6 @@ async fn kept(scene: &Scene) -> Cmd {
     })
     .await;
     command.unwrap()
-}
-
-/// The heartbeat and the waiter's own commands go over two connections.
-#[tokio::test]
-async fn a_heartbeat_that_is_overtaken_by_the_grant_and_the_release_leaves_the_lock_free() {
-    let scene = scene().await;
-    first_heartbeat(&scene).await;
-    for mode in [Mode::Write, Mode::Read] {
-        let holder = scene.other.write("x").await.unwrap();
-        let waiter = scene.waiting.clone().mode(mode).lock("x");
-        let waiter = enqueue(&scene.server, waiter).await;
-        scene.lossy.keeps.store(true, SeqCst);
-        let heartbeat = kept(&scene).await;
-        holder.unlock().await.unwrap();
-        soon(waiter).await.unwrap().unlock().await.unwrap();
-        let mut connection = scene.server.connection().await;
-        let _: Value = heartbeat.query_async(&mut connection).await.unwrap();
-        let guard = scene.other.try_write("x").await.unwrap();
-        let guard = guard.expect("the lock is held by none");
-        guard.unlock().await.unwrap();
-        nothing_is_left(&scene.server).await;
-    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ mod rwlock;
 mod scope;
 mod scripts;
 mod stage;
+mod steps;
 mod support_works;
-mod unpolled;
 mod wait;
 mod wakeups;

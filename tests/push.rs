@@ -398,40 +398,6 @@ async fn polls(server: &Server) {
     .await;
 }
 
-/// Whoever may publish on the channels can send anything.
-#[tokio::test]
-async fn a_token_that_cannot_be_is_no_grant_and_ends_no_wake_ups() {
-    let server = Server::start().await;
-    let holder = locker(&server.url()).await.write("x").await.unwrap();
-    let waiting = locker(&server.url()).await;
-    let waiter = enqueue(&server, {
-        let waiting = waiting.clone();
-        async move { waiting.write("x").await }
-    })
-    .await;
-    let ids: Vec<String> = ask(&server, &["ZRANGE", "lock:#q:{x}", "0", "0"]).await;
-    let channels: Vec<String> = ask(&server, &["PUBSUB", "CHANNELS", "redis-lock:*"]).await;
-    let subscribers = async || -> Vec<String> {
-        let clients: String = ask(&server, &["CLIENT", "LIST", "TYPE", "pubsub"]).await;
-        let ids = clients.lines().filter_map(|line| line.split(' ').next());
-        ids.map(str::to_owned).collect()
-    };
-    let before = subscribers().await;
-    for token in ["18446744073709551615", "9007199254740992", "-1", "", "x"] {
-        for channel in &channels {
-            let message = format!("{} {token} {}", ids[0], ids[0]);
-            let _: usize = ask(&server, &["PUBLISH", channel, &message]).await;
-        }
-    }
-    assert!(waiting.check().await.unwrap().wake_ups);
-    assert!(!waiter.is_finished(), "two hold it");
-    assert_eq!(subscribers().await, before, "a connection was made anew");
-    assert_eq!(before.len(), 2);
-    holder.unlock().await.unwrap();
-    soon(waiter).await.unwrap().unlock().await.unwrap();
-    nothing_is_left(&server).await;
-}
-
 fn scripts(proxy: &Proxy) -> usize {
     let forwarded = proxy.forwarded();
     forwarded
