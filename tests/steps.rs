@@ -239,7 +239,6 @@ async fn all_readers_behind_a_writer_come_in_at_once() {
 
 /// G. The same for more ranges of tickets than one command serves: whoever is told that there was more to do goes on at once.
 #[tokio::test]
-#[ignore = "150 of 250 come in a second later: a session that has nothing itself does not go on with what its release has left over"]
 async fn all_readers_behind_a_writer_come_in_at_once_if_one_command_cannot_serve_them() {
     let server = Server::start().await;
     let (holder, line) = readers_in_line(&server, 250, 250).await;

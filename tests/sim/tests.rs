@@ -227,7 +227,8 @@ fn a_crash_costs_the_ttl_of_those_who_hold() {
 /// G. More readers than one batch wait behind a writer, in one process and in many.
 #[test]
 fn all_readers_behind_a_writer_come_in_at_once() {
-    for sessions in [1, 50] {
+    // One command serves a hundred ranges.
+    for sessions in [1, 50, 250] {
         let mut scene = Scene::of(&vec![QUICK; sessions + 1]).asks(0, writes(0, 500));
         for number in 0..250 {
             scene = scene.asks(10, reads(1 + number % sessions, 1000));

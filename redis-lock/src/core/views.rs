@@ -396,6 +396,8 @@ impl Lock {
     }
 
     fn plan_heartbeat(&mut self, view: &View, call: &Call, now: Time) {
+        // Also where this session has nothing itself: a heartbeat does what the command has left over.
+        self.asks |= view.more;
         if self.queued.is_empty() && self.grant.is_none() {
             self.beat_at = None;
             return;
@@ -414,7 +416,7 @@ impl Lock {
         } else {
             pause
         };
-        let next = if view.more { now } else { pause.max(now) };
+        let next = pause.max(now);
         // Never later than planned: this reply may be older than what is known.
         let before = self.beat_at;
         self.beat_at = Some(before.map_or(next, |before| before.min(next)));

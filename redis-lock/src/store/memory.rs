@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+/// So many ranges are served in one command.
+const BATCH: usize = 100;
 /// A state that is kept for so much longer than needed, in milliseconds, is left as it is.
 const MOST_SPARE: u64 = 15_000;
 
@@ -104,6 +106,7 @@ impl Memory {
             lock,
             publish,
             found: false,
+            more: false,
             state: state.unwrap_or(State::NONE),
         };
         let is_late = matches!(
@@ -161,6 +164,7 @@ struct Run<'a> {
     lock: &'a str,
     publish: Publish<'a>,
     found: bool,
+    more: bool,
     state: State,
 }
 
@@ -553,7 +557,10 @@ impl Run<'_> {
     /// its place, and is passed over.
     fn serve(&mut self) {
         let mut passed_over = 0;
-        while let Some(head) = self.state.queue.get(passed_over).copied() {
+        for _ in 0..BATCH {
+            let Some(head) = self.state.queue.get(passed_over).copied() else {
+                return;
+            };
             let Some(waiting) = self.state.waiters.get(&head.session).copied() else {
                 self.state.queue.remove(passed_over);
                 continue;
@@ -597,6 +604,7 @@ impl Run<'_> {
                 .insert(Holder::Session(head.session), held);
             self.forget_waiters();
         }
+        self.more = true;
     }
 
     fn fits(&self, mode: Mode) -> bool {
@@ -726,7 +734,7 @@ impl Run<'_> {
             queued: Vec::new(),
             place: 0,
             others_left: Duration::ZERO,
-            more: false,
+            more: self.more,
         };
         if is_late {
             return view;
