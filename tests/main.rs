@@ -18,6 +18,7 @@ mod fairness;
 mod fencing;
 mod foreign;
 mod herd;
+mod in_process;
 mod late;
 mod layers;
 mod limits;

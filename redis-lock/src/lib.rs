@@ -97,6 +97,7 @@ pub use api::{
     guard::{Guard, Unlock},
     guards::{Guards, UnlockAll},
     held::{Held, HeldAll},
+    in_process::InProcess,
     locker::{IntoLocker, Locker, init, locker, shutdown, spawn, with_current_locker, with_locker},
     options::Wait,
     request::LockRequest,

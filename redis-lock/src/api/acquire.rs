@@ -1,6 +1,6 @@
 //! Getting a lock, and giving it back.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{mem, sync::Arc};
 
 use redis::RedisError;
 
@@ -14,12 +14,11 @@ use crate::{
     engine::{
         hold::{Hold, Phase},
         owner::Owner,
-        session::{Session, time_of},
+        session::Session,
         shell::{Entry, Inline},
     },
     link::{Link, code::no_reply},
-    threads::runtime::engine,
-    values::{key::Key, loss::Loss},
+    values::{key::Key, loss::Loss, time::Time},
 };
 
 /// Takes the lock as `options` say. The call ends within `wait` and one command's time limit, whatever happens.
@@ -36,13 +35,13 @@ pub(crate) async fn acquire_checked(
     options: Options,
     key: Key,
 ) -> Result<Guard, Error> {
-    let started = Instant::now();
+    let owner = Arc::new(Owner::new(link, &options.namespace, options.mode, key));
+    let started = owner.front.engine().map_err(Error::Engine)?.now();
     let queue = match options.wait {
         Wait::For(wait) if wait.is_zero() => Queue::Never,
-        Wait::For(wait) => Queue::Until(time_of(started + wait)),
+        Wait::For(wait) => Queue::Until(started + wait),
         Wait::Forever => Queue::Forever,
     };
-    let owner = Arc::new(Owner::new(link, &options.namespace, options.mode, key));
     let ending = Arc::clone(&owner.link.ending);
     let shut_down = || Error::ShutDown {
         key: owner.key.clone(),
@@ -78,14 +77,14 @@ struct Asking {
 
 impl Asking {
     fn new(owner: &Arc<Owner>, terms: Terms, queue: Queue) -> Result<Self, Error> {
-        let engine = engine().map_err(Error::Engine)?;
+        let engine = owner.front.engine().map_err(Error::Engine)?;
         let session = Session::of(&owner.front);
         let hold = Arc::new(Hold::new(Arc::clone(owner)));
-        let mut entry = session.entry(owner, None);
+        let mut entry = session.entry(engine, owner, None);
         let inline = loop {
-            match entry.requests(engine, &hold, terms, queue) {
+            match entry.requests(&hold, terms, queue) {
                 Ok(inline) => break inline,
-                Err(next) => entry = session.entry(owner, Some((&entry, next))),
+                Err(next) => entry = session.entry(engine, owner, Some((&entry, next))),
             }
         };
         Ok(Asking {
@@ -97,7 +96,7 @@ impl Asking {
     }
 
     /// Waits until the lock is ours, or is not going to be.
-    async fn turn(&mut self, started: Instant) -> Result<Guard, Error> {
+    async fn turn(&mut self, started: Time) -> Result<Guard, Error> {
         loop {
             let news = self.hold.news();
             if let Some((_, waiter)) = self.hold.place() {
@@ -113,7 +112,7 @@ impl Asking {
                         Refusal::Contended => Error::Contended {
                             key: owner.key.clone(),
                             mode: owner.mode,
-                            waited: started.elapsed(),
+                            waited: self.entry.engine.now().since(started),
                         },
                         Refusal::Failed => failed(owner, error),
                     });

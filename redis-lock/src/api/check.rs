@@ -19,8 +19,8 @@ use crate::{
         code::{Class, class, no_reply},
         front::Front,
     },
-    store::redis::{self as store, names::Names},
-    threads::runtime::{Engine, engine},
+    store::{self, Sent, redis::names::Names},
+    threads::runtime::Engine,
     values::{
         key::Key,
         mode::Mode,
@@ -76,8 +76,8 @@ const HEARD: Duration = Duration::from_millis(500);
 pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Error> {
     let key = Key::from(format!("check:{:032x}", rand::random::<u128>()));
     options.check(&key)?;
-    let engine = engine().map_err(Error::Engine)?;
     let front = link.front();
+    let engine = front.engine().map_err(Error::Engine)?.clone();
     let mut probe = Probe {
         engine,
         names: Names::new(&options.namespace, &key),
@@ -111,7 +111,7 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
 }
 
 struct Probe {
-    engine: &'static Engine,
+    engine: Engine,
     link: Arc<Link>,
     options: Options,
     key: Key,
@@ -209,7 +209,14 @@ impl Probe {
         } else {
             Pushes::None
         };
-        let reply = store::call(&self.link, &self.names, session, pushes, command);
+        let names = self.names.clone();
+        let sent = Sent {
+            names,
+            session,
+            pushes,
+            command,
+        };
+        let reply = store::call(&self.link, sent);
         self.reply(reply).await
     }
 
@@ -282,10 +289,16 @@ impl Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         for session in self.sessions.drain(..) {
-            let (link, names) = (Arc::clone(&self.link), self.names.clone());
+            let link = Arc::clone(&self.link);
             let limit = self.options.command_timeout;
+            let sent = Sent {
+                names: self.names.clone(),
+                session,
+                pushes: Pushes::None,
+                command: release(),
+            };
             self.engine.spawn(async move {
-                let reply = store::call(&link, &names, session, Pushes::None, release());
+                let reply = store::call(&link, sent);
                 link.within(limit, reply).await
             });
         }

@@ -1,7 +1,7 @@
 //! Getting everything that a future is to run under: its locks, in one fixed order, or a place inside of those that
 //! are held already.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     api::{
@@ -37,9 +37,11 @@ pub(crate) async fn enter(
     let mut frames = Vec::with_capacity(locks.len());
     let mut permits = Vec::new();
     let mut guards = Vec::new();
-    let started = Instant::now();
+    let front = link.front();
+    let engine = front.engine().map_err(Error::Engine)?;
+    let started = engine.now();
     for (key, mode) in locks {
-        let options = options.rest(started, mode);
+        let options = options.rest(engine.now().since(started), mode);
         let names = Names::new(&options.namespace, &key);
         if let Some(outer) = nesting::outer(&link, &names) {
             let (frame, permit) = outer.enter(mode, options.wait).await?;
@@ -66,9 +68,11 @@ pub(crate) async fn acquire_all(
 ) -> Result<Guards, Error> {
     let InOrder { locks, places } = in_order(&requests, &options)?;
     let mut guards = Vec::with_capacity(locks.len());
-    let started = Instant::now();
+    let front = link.front();
+    let engine = front.engine().map_err(Error::Engine)?;
+    let started = engine.now();
     for (key, mode) in locks {
-        let options = options.rest(started, mode);
+        let options = options.rest(engine.now().since(started), mode);
         guards.push(acquire_checked(Arc::clone(&link), options, key).await?);
     }
     Ok(Guards::new(guards).at_places(places))

@@ -18,6 +18,7 @@ use crate::{
         guard::Guard,
         guards::Guards,
         held::{Held, HeldAll},
+        in_process::InProcess,
         options::{Options, Wait},
         request::LockRequest,
         shutdown::Shutdown,
@@ -163,7 +164,7 @@ impl Locker {
         let settled = connections.settle().await;
         settled.map_err(|cause| unusable(&client, cause))?;
         let link = Link::over(connections);
-        look_at_clock(&link)
+        look_at_clock(engine, &link)
             .await
             .map_err(|cause| unusable(&client, cause))?;
         Ok(Self::over(link))
@@ -231,14 +232,11 @@ impl Locker {
     pub async fn shutdown(&self, grace: Duration) -> Shutdown {
         let link = Arc::clone(&self.link);
         link.ending.begin();
-        let Ok(engine) = engine() else {
-            return Shutdown::default(); // then nothing was ever taken
-        };
         let limit = self.options.command_timeout;
-        let interrupted = let_go(engine, &link, grace).await;
+        // Without an engine nothing was ever taken.
         Shutdown {
-            interrupted,
-            left: flush(engine, &link, limit).await,
+            interrupted: let_go(&link, grace).await.unwrap_or_default(),
+            left: flush(&link, limit).await.unwrap_or_default(),
         }
     }
 
@@ -256,13 +254,9 @@ impl Locker {
     /// # Ok(()) }
     /// ```
     pub async fn flush(&self) -> bool {
-        match engine() {
-            Ok(engine) => {
-                let left = flush(engine, &self.link, self.options.command_timeout);
-                left.await.is_empty()
-            }
-            Err(_) => true, // then nothing was ever taken
-        }
+        let left = flush(&self.link, self.options.command_timeout).await;
+        // Without an engine nothing was ever taken.
+        left.map_or(true, |left| left.is_empty())
     }
 
     /// Runs a whole cycle on a probe key of this namespace: takes it, waits for it, hands it over, renews it, shares it, gives
@@ -290,7 +284,26 @@ impl Locker {
         check(Arc::clone(&self.link), self.options.clone())
     }
 
-    fn over(link: Link) -> Self {
+    /// Locks in this process alone: no server, nothing to install, the same API. For tests, for a first try, and for a service
+    /// of which there is one instance.
+    ///
+    /// Each call makes a store of its own. [`InProcess`](crate::InProcess) has several Lockers over one store, and can bring
+    /// about losses and outages.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), redis_lock::Error> {
+    /// let locker = redis_lock::Locker::in_process();
+    /// let guard = locker.write("order:42").await?;
+    /// guard.unlock().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_process() -> Self {
+        InProcess::new().locker()
+    }
+
+    pub(crate) fn over(link: Link) -> Self {
         Locker {
             link: Arc::new(link),
             options: Options::default(),

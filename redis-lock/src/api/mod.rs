@@ -10,6 +10,7 @@ pub(crate) mod exec;
 pub(crate) mod guard;
 pub(crate) mod guards;
 pub(crate) mod held;
+pub(crate) mod in_process;
 pub(crate) mod locker;
 pub(crate) mod nesting;
 pub(crate) mod options;

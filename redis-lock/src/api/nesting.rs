@@ -11,7 +11,7 @@
 //!    the outer hold may be gone.
 //! 5. A task that is polled inside of another (a `LocalSet`, a runtime in a runtime) is another task all the same.
 
-use std::{cell::RefCell, sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc};
 
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
@@ -27,7 +27,6 @@ use crate::{
     engine::hold::Hold,
     link::Link,
     store::redis::names::Names,
-    threads::runtime::engine,
     values::{key::Key, mode::Mode},
 };
 
@@ -142,7 +141,8 @@ impl Outer {
         if (outer.mode, mode) == (Mode::Read, Mode::Write) {
             return Err(Error::WriteInsideRead { key: key() });
         }
-        let started = Instant::now();
+        let engine = outer.hold.owner.front.engine().map_err(Error::Engine)?;
+        let started = engine.now();
         let right = async {
             let children = Arc::clone(&outer.children);
             match mode {
@@ -153,11 +153,11 @@ impl Outer {
         let right = match wait {
             Wait::Forever => right.await,
             Wait::For(limit) => {
-                let right = engine().map_err(Error::Engine)?.timeout(limit, right).await;
+                let right = engine.timeout(limit, right).await;
                 right.ok_or_else(|| Error::Contended {
                     key: key(),
                     mode,
-                    waited: started.elapsed(),
+                    waited: engine.now().since(started),
                 })?
             }
         };

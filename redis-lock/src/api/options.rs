@@ -1,9 +1,6 @@
 //! What a Locker can be told, its defaults, and what makes no sense.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     api::{
@@ -107,10 +104,10 @@ impl Options {
         Ok(())
     }
 
-    /// What is left of them for a further lock, in that mode, after a wait that began at `started`.
-    pub(crate) fn rest(&self, started: Instant, mode: Mode) -> Self {
+    /// What is left of them for a further lock, in that mode, when so much of the wait is over.
+    pub(crate) fn rest(&self, waited: Duration, mode: Mode) -> Self {
         let wait = match self.wait {
-            Wait::For(wait) => Wait::For(wait.saturating_sub(started.elapsed())),
+            Wait::For(wait) => Wait::For(wait.saturating_sub(waited)),
             Wait::Forever => Wait::Forever,
         };
         Options {

@@ -1,24 +1,22 @@
 //! The end of a Locker: giving back what is held, and waiting for what is given back in the background.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     core::io::Input,
-    engine::{schedule, shell::Entry},
-    link::Link,
-    threads::runtime::Engine,
+    engine::{session::Session, shell::Entry},
+    link::{Link, front::Front},
     values::{key::Key, loss::Loss},
 };
 
 /// Waits until everything that is to be given back now over a link has been, but not for longer than `limit`. Returns what
 /// is left.
-pub(crate) async fn flush(engine: &'static Engine, link: &Arc<Link>, limit: Duration) -> Vec<Key> {
-    let end = Instant::now() + limit;
+pub(crate) async fn flush(link: &Arc<Link>, limit: Duration) -> io::Result<Vec<Key>> {
+    let front = link.front();
+    let engine = front.engine()?;
+    let end = engine.now() + limit;
     let mut news = link.ending.news();
-    let entries = of_link(engine, link).await;
+    let entries = of_link(&front, link).await;
     let mut owing: Vec<_> = entries
         .into_iter()
         .filter_map(|entry| Some((entry.mark()?, entry)))
@@ -26,7 +24,7 @@ pub(crate) async fn flush(engine: &'static Engine, link: &Arc<Link>, limit: Dura
     loop {
         news.mark_unchanged();
         owing.retain(|(mark, entry)| entry.owes(*mark));
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.since(engine.now());
         if owing.is_empty() || left.is_zero() {
             break;
         }
@@ -36,20 +34,22 @@ pub(crate) async fn flush(engine: &'static Engine, link: &Arc<Link>, limit: Dura
     left.extend(link.ending.failed().iter().cloned());
     left.sort_unstable();
     left.dedup();
-    left
+    Ok(left)
 }
 
 /// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
-pub(crate) async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Duration) -> usize {
-    let end = Instant::now() + grace;
+pub(crate) async fn let_go(link: &Arc<Link>, grace: Duration) -> io::Result<usize> {
+    let front = link.front();
+    let engine = front.engine()?;
+    let end = engine.now() + grace;
     let mut news = link.ending.news();
     loop {
         news.mark_unchanged();
-        let entries = of_link(engine, link).await;
+        let entries = of_link(&front, link).await;
         let holds: Vec<_> = entries.iter().flat_map(|entry| entry.holds()).collect();
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.since(engine.now());
         if holds.is_empty() {
-            return 0;
+            return Ok(0);
         }
         if left.is_zero() {
             for hold in &holds {
@@ -58,7 +58,7 @@ pub(crate) async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Dur
                     entry.tell(Input::Interrupted { waiter, why });
                 }
             }
-            return holds.len();
+            return Ok(holds.len());
         }
         drop(holds);
         // Each hold that ends says so; a lease that ends by itself is seen at the end.
@@ -68,10 +68,14 @@ pub(crate) async fn let_go(engine: &'static Engine, link: &Arc<Link>, grace: Dur
 
 /// The locks over a link that something is to be done for. Asked for in the engine, whose schedule has each of them between
 /// two turns.
-async fn of_link(engine: &'static Engine, link: &Arc<Link>) -> Vec<Arc<Entry>> {
+async fn of_link(front: &Front, link: &Arc<Link>) -> Vec<Arc<Entry>> {
+    let Ok(engine) = front.engine() else {
+        return Vec::new(); // nobody can have asked for a lock
+    };
     let of = Arc::clone(link);
+    let schedule = Arc::clone(Session::of(front).schedule(engine));
     let entries = engine.spawn(async move {
-        let mut entries = schedule::all();
+        let mut entries = schedule.all();
         entries.retain(|entry| Arc::ptr_eq(&entry.link, &of));
         entries
     });

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use once_cell::sync::OnceCell;
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, futures::OwnedNotified};
 use crate::{
     core::io::{Input, Outcome, Refusal, WaiterId},
     engine::{owner::Owner, shell::Entry},
-    values::loss::Loss,
+    values::{loss::Loss, time::Time},
 };
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) enum Phase {
     Refused(Refusal, Option<RedisError>),
     Held {
         token: u64,
-        until: Instant,
+        until: Time,
     },
     Lost {
         token: u64,
@@ -76,11 +76,11 @@ impl Hold {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begins(&self, token: u64, until: Instant) {
+    pub(crate) fn begins(&self, token: u64, until: Time) {
         *self.locked() = Phase::Held { token, until };
     }
 
-    pub(crate) fn extend(&self, to: Instant) {
+    pub(crate) fn extend(&self, to: Time) {
         if let Phase::Held { until, .. } = &mut *self.locked() {
             *until = to;
         }
@@ -136,7 +136,7 @@ impl Hold {
     pub(crate) fn loss(&self) -> Option<Loss> {
         let ended = match *self.locked() {
             Phase::Lost { why, .. } => return Some(why),
-            Phase::Held { until, .. } => until <= Instant::now(),
+            Phase::Held { until, .. } => until <= self.now(),
             _ => false,
         };
         if !ended {
@@ -148,14 +148,21 @@ impl Hold {
         }
         match *self.locked() {
             Phase::Lost { why, .. } => Some(why),
-            Phase::Held { until, .. } if until <= Instant::now() => Some(Loss::Paused),
+            Phase::Held { until, .. } if until <= self.now() => Some(Loss::Paused),
             _ => None,
         }
     }
 
+    /// The time on the clock that its lease is counted by.
+    fn now(&self) -> Time {
+        // Nothing is held without a place.
+        self.place()
+            .map_or(Time(0), |(entry, _)| entry.engine.now())
+    }
+
     pub(crate) fn valid_for(&self) -> Duration {
         match *self.locked() {
-            Phase::Held { until, .. } => until.saturating_duration_since(Instant::now()),
+            Phase::Held { until, .. } => until.since(self.now()),
             _ => Duration::ZERO,
         }
     }

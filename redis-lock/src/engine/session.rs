@@ -5,55 +5,39 @@ use std::{
     collections::{HashMap, hash_map},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use once_cell::sync::Lazy;
 use redis::RedisResult;
 
 use crate::{
     core::{io::Input, lock::Estimate},
-    engine::{owner::Owner, shell::Entry},
+    engine::{
+        owner::Owner,
+        schedule::{self, Schedule},
+        shell::Entry,
+    },
     link::{
         Link,
         code::no_reply,
         front::{Front, Listener, Message},
     },
     store::redis::wire,
-    values::{
-        ticket::Ticket,
-        time::{ServerTime, Time},
-    },
+    threads::runtime::Engine,
+    values::{ticket::Ticket, time::ServerTime},
 };
 
-/// The origin of all local times.
-static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
-
-/// The local clock, as the core counts.
-pub(crate) fn now() -> Time {
-    time_of(Instant::now())
-}
-
-pub(crate) fn time_of(instant: Instant) -> Time {
-    // Not zero: tickets begin at the time, and there is none before the first.
-    Time(1) + instant.saturating_duration_since(*ORIGIN)
-}
-
-pub(crate) fn instant_of(time: Time) -> Instant {
-    *ORIGIN + time.since(Time(1))
-}
-
 /// Asks what a server's clock shows, so that the first `acquire` need not.
-pub(crate) async fn look_at_clock(link: &Link) -> RedisResult<()> {
+pub(crate) async fn look_at_clock(engine: &Engine, link: &Link) -> RedisResult<()> {
     const LIMIT: Duration = Duration::from_secs(1);
-    let sent = now();
+    let sent = engine.now();
     let reply = link.within(LIMIT, link.send(redis::cmd("TIME"))).await;
     let reply = reply.unwrap_or_else(|| Err(no_reply()))?;
     let (seconds, micros): (u64, u64) = redis::from_redis_value(reply)?;
     link.tells_time(Estimate {
         server: ServerTime(seconds * 1_000_000 + micros),
         sent,
-        received: now(),
+        received: engine.now(),
     });
     Ok(())
 }
@@ -61,6 +45,8 @@ pub(crate) async fn look_at_clock(link: &Link) -> RedisResult<()> {
 #[derive(Default)]
 pub(crate) struct Session {
     locks: Mutex<Locks>,
+    /// Where it has an engine of its own.
+    own: Arc<Schedule>,
 }
 
 #[derive(Default)]
@@ -79,22 +65,32 @@ impl Session {
         session.expect("all fronts are made with a session")
     }
 
+    /// When to look at which of its locks.
+    pub(crate) fn schedule(&self, engine: &Engine) -> &Arc<Schedule> {
+        if engine.is_paused() {
+            &self.own
+        } else {
+            &schedule::OF_PROCESS
+        }
+    }
+
     /// The lock that this owner wants, as this session knows it. `retired`: not that one.
     pub(crate) fn entry(
         &self,
+        engine: &Engine,
         owner: &Owner,
         retired: Option<(&Arc<Entry>, Ticket)>,
     ) -> Arc<Entry> {
         let name = owner.names.word();
         let mut locks = self.locks();
-        let mut first = locks.next_ticket.max(now().0);
+        let mut first = locks.next_ticket.max(engine.now().0);
         if let Some(known) = locks.entries.get(name) {
             match retired {
                 Some((entry, next)) if Arc::ptr_eq(entry, known) => first = first.max(next.0),
                 _ => return Arc::clone(known),
             }
         }
-        let entry = Arc::new(Entry::new(owner, Ticket(first)));
+        let entry = Arc::new(Entry::new(engine, owner, Ticket(first)));
         locks.entries.insert(Arc::clone(name), Arc::clone(&entry));
         entry
     }
@@ -111,6 +107,11 @@ impl Session {
         }
     }
 
+    /// The lock of this name, if anything of it goes on here.
+    pub(crate) fn known(&self, name: &str) -> Option<Arc<Entry>> {
+        self.locks().entries.get(name).cloned()
+    }
+
     fn locks(&self) -> MutexGuard<'_, Locks> {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,17 +119,20 @@ impl Session {
 
 impl Listener for Session {
     fn hears(&self, message: Message<'_>) {
+        // Where the lock is not known any more, nothing of it is wanted, and its release has been confirmed.
+        let pushed = |name, push| {
+            if let Some(entry) = self.known(name) {
+                entry.tell(Input::Pushed(push));
+            }
+        };
         match message {
             Message::Text(text) => {
-                let Some((name, push)) = wire::push(text) else {
-                    return; // anyone who may publish can send anything
-                };
-                // Where the lock is not known any more, nothing of it is wanted, and its release has been confirmed.
-                let entry = self.locks().entries.get(name).cloned();
-                if let Some(entry) = entry {
-                    entry.tell(Input::Pushed(push));
+                // Anyone who may publish can send anything.
+                if let Some((name, push)) = wire::push(text) {
+                    pushed(name, push);
                 }
             }
+            Message::Push(name, push) => pushed(name, push),
             Message::Listening(listening) => {
                 let entries: Vec<_> = self.locks().entries.values().cloned().collect();
                 for entry in entries {

@@ -12,7 +12,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{RedisError, RedisResult};
@@ -29,30 +29,23 @@ use crate::{
         lock::Lock,
         timers::Timer,
     },
-    engine::{
-        hold::Hold,
-        owner::Owner,
-        schedule,
-        session::{Session, instant_of, now},
-    },
+    engine::{hold::Hold, owner::Owner, schedule, session::Session},
     link::{
         Link, Reply,
         cause::failed_for,
         code::{Class, class, did_nothing, is_foreign, is_transient, no_reply},
         front::Front,
     },
-    store::redis::{self as store, names::Names},
-    threads::{
-        report::report,
-        runtime::{Engine, engine},
-    },
-    values::{key::Key, loss::Loss, session::Pushes, ticket::Ticket},
+    store::{self, Sent, redis::names::Names},
+    threads::{report::report, runtime::Engine},
+    values::{key::Key, loss::Loss, session::Pushes, ticket::Ticket, time::Time},
 };
 
 /// One lock, as one session knows it.
 pub(crate) struct Entry {
     /// Different for each.
     pub(crate) number: u64,
+    pub(crate) engine: Engine,
     pub(crate) link: Arc<Link>,
     pub(crate) front: Arc<Front>,
     pub(crate) names: Names,
@@ -67,7 +60,7 @@ struct State {
     /// Those that the core knows.
     holds: BTreeMap<WaiterId, Arc<Hold>>,
     waiters: u64,
-    planned: Option<Instant>,
+    planned: Option<Time>,
     /// The `acquire` in flight, as long as one task alone waits for it.
     inline: Option<Arc<Inline>>,
     /// That of the latest command that failed.
@@ -133,13 +126,14 @@ enum By {
 }
 
 impl Entry {
-    pub(crate) fn new(owner: &Owner, first: Ticket) -> Self {
+    pub(crate) fn new(engine: &Engine, owner: &Owner, first: Ticket) -> Self {
         let front = Arc::clone(&owner.front);
         let link = Arc::clone(&owner.link);
         let number = rand::random();
         let core = Lock::new(first, link.clock(), front.is_listening(), number);
         Entry {
             number,
+            engine: engine.clone(),
             link,
             front,
             names: owner.names.clone(),
@@ -181,16 +175,14 @@ impl Entry {
     }
 
     fn tells(self: &Arc<Self>, input: Input, by: By) -> Option<Arc<Inline>> {
-        // Without an engine nobody could have asked.
-        let engine = engine().ok()?;
         let gone = match input {
             Input::Abandoned { waiter } => Some(waiter),
             _ => None,
         };
         let mut state = self.state();
-        let work = self.handle(engine, &mut state, input);
+        let work = self.handle(&mut state, input);
         let gone = gone.and_then(|waiter| state.holds.remove(&waiter));
-        let inline = self.finish(engine, state, work, by);
+        let inline = self.finish(state, work, by);
         drop(gone);
         inline
     }
@@ -198,7 +190,6 @@ impl Entry {
     /// A task asks for the lock. `Err`: this entry is retired.
     pub(crate) fn requests(
         self: &Arc<Self>,
-        engine: &'static Engine,
         hold: &Arc<Hold>,
         terms: Terms,
         queue: Queue,
@@ -217,10 +208,10 @@ impl Entry {
             terms,
             queue,
         };
-        let work = self.handle(engine, &mut state, requested);
+        let work = self.handle(&mut state, requested);
         // Others depend on it now; the task that awaits it may not be polled.
         let shared = state.inline.take();
-        let inline = self.finish(engine, state, work, By::Task);
+        let inline = self.finish(state, work, By::Task);
         if let Some(shared) = shared
             && let Some(reply) = shared.take()
         {
@@ -275,8 +266,8 @@ impl Entry {
         }
     }
 
-    fn handle(self: &Arc<Self>, engine: &'static Engine, state: &mut State, input: Input) -> Work {
-        let now = now();
+    fn handle(self: &Arc<Self>, state: &mut State, input: Input) -> Work {
+        let now = self.engine.now();
         let mut effects = mem::take(&mut state.effects);
         let mark = state.core.mark();
         state.core.handle(now, input, &mut effects);
@@ -295,13 +286,14 @@ impl Entry {
         }
         let at = state.core.next_timeout(now);
         let at = at.map(|(at, timer)| match (timer, state.core.lease_end()) {
-            (Timer::Renewal, Some(end)) => schedule::together(instant_of(at), instant_of(end)),
-            _ => instant_of(at),
+            (Timer::Renewal, Some(end)) => schedule::together(at, end),
+            _ => at,
         });
         // What was planned earlier stays: to look too early does no harm, and a lock that comes and goes is planned once.
         let stays = at.is_some() && state.planned.is_some_and(|before| Some(before) <= at);
         if !stays {
-            schedule::plan(engine, self, state.planned, at);
+            let schedule = Session::of(&self.front).schedule(&self.engine);
+            schedule.plan(self, state.planned, at);
             state.planned = at;
         }
         work
@@ -321,12 +313,12 @@ impl Entry {
                 until,
             } => {
                 if let Some(hold) = state.holds.get(&waiter) {
-                    hold.begins(token, instant_of(until));
+                    hold.begins(token, until);
                 }
             }
             Effect::Extend { waiter, until } => {
                 if let Some(hold) = state.holds.get(&waiter) {
-                    hold.extend(instant_of(until));
+                    hold.extend(until);
                 }
             }
             Effect::Refuse { waiter, why } => {
@@ -356,7 +348,6 @@ impl Entry {
     /// Frees the mutex, and does what is left to do. Returns a command that the task awaits itself.
     fn finish(
         self: &Arc<Self>,
-        engine: &'static Engine,
         mut state: MutexGuard<'_, State>,
         work: Work,
         by: By,
@@ -403,7 +394,7 @@ impl Entry {
                 }),
             }
         }
-        send_together(engine, together);
+        send_together(together);
         if let Some(next) = retired {
             Session::of(&self.front).forget(self, next);
         }
@@ -459,8 +450,7 @@ impl Entry {
 
     /// Sends a command from here.
     fn send(&self, command: Command, within: Duration) -> Reply<View> {
-        let session = self.front.session();
-        let reply = store::call(&self.link, &self.names, session, self.pushes(), command);
+        let reply = store::call(&self.link, self.sent(command));
         let link = Arc::clone(&self.link);
         Box::pin(async move {
             let reply = link.within(within, reply).await;
@@ -468,11 +458,17 @@ impl Entry {
         })
     }
 
+    fn sent(&self, command: Command) -> Sent {
+        Sent {
+            names: self.names.clone(),
+            session: self.front.session(),
+            pushes: self.pushes(),
+            command,
+        }
+    }
+
     /// Has a reply awaited, in the runtime that its command was sent from.
     fn spawn(self: &Arc<Self>, call: CallId, mut reply: Reply<View>) {
-        let Ok(engine) = engine() else {
-            return;
-        };
         let runtime = Handle::try_current().ok();
         let here = runtime.filter(|runtime| self.link.is_in(runtime) || !self.link.is_ours());
         // What nobody else can overtake it with goes out now, also where the task has done its share.
@@ -495,7 +491,7 @@ impl Entry {
         };
         match here {
             Some(runtime) => drop(runtime.spawn(answered)),
-            None => drop(engine.spawn(answered)),
+            None => drop(self.engine.spawn(answered)),
         }
     }
 
@@ -505,7 +501,6 @@ impl Entry {
         outcome: RedisResult<View>,
         by: By,
     ) -> Option<Arc<Inline>> {
-        let engine = engine().ok()?;
         let mut state = self.state();
         if state
             .inline
@@ -531,11 +526,11 @@ impl Entry {
         if reply.as_ref().is_ok_and(|view| !view.queued.is_empty()) {
             self.link.waits();
         }
-        let work = self.handle(engine, &mut state, Input::Replied { call, reply });
+        let work = self.handle(&mut state, Input::Replied { call, reply });
         if has_time && let Some(clock) = state.core.clock {
             self.link.tells_time(clock);
         }
-        self.finish(engine, state, work, by)
+        self.finish(state, work, by)
     }
 
     fn tells_of_trouble(&self, error: &RedisError, kind: Option<&Kind>) {
@@ -554,12 +549,12 @@ impl Entry {
     }
 
     /// A time that the core has named has come. Returns the commands that can go out with those of other locks.
-    pub(crate) fn looks(self: &Arc<Self>, engine: &'static Engine) -> Vec<Outgoing> {
+    pub(crate) fn looks(self: &Arc<Self>) -> Vec<Outgoing> {
         let mut state = self.state();
         state.planned = None;
-        let mut work = self.handle(engine, &mut state, Input::TimeReached);
+        let mut work = self.handle(&mut state, Input::TimeReached);
         let calls = mem::take(&mut work.calls);
-        self.finish(engine, state, work, By::Engine);
+        self.finish(state, work, By::Engine);
         calls
             .into_iter()
             .map(|(call, command, within)| Outgoing {
@@ -612,95 +607,98 @@ impl Drop for Answers {
 }
 
 /// Sends commands from the engine: heartbeats and renewals a hundred in a pipeline, the others each for itself.
-pub(crate) fn send_together(engine: &'static Engine, outgoing: Vec<Outgoing>) {
+pub(crate) fn send_together(outgoing: Vec<Outgoing>) {
     /// More would keep other commands waiting: each takes Redis a few microseconds.
     const BATCH: usize = 100;
-    let mut batches: Vec<(Arc<Link>, Vec<Outgoing>)> = Vec::new();
+    let mut batches: Vec<Vec<Outgoing>> = Vec::new();
     for outgoing in outgoing {
+        if matches!(
+            outgoing.command,
+            Command::Acquire { .. } | Command::Release { .. }
+        ) {
+            outgoing.goes_alone();
+            continue;
+        }
+        let same = |batch: &&mut Vec<Outgoing>| {
+            Arc::ptr_eq(&batch[0].entry.link, &outgoing.entry.link) && batch.len() < BATCH
+        };
+        match batches.iter_mut().find(same) {
+            Some(batch) => batch.push(outgoing),
+            None => batches.push(vec![outgoing]),
+        }
+    }
+    for mut batch in batches {
+        match (batch.pop(), batch.is_empty()) {
+            (Some(alone), true) => alone.goes_alone(),
+            (last, _) => {
+                batch.extend(last);
+                go_together(batch);
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    fn goes_alone(self) {
         let Outgoing {
             entry,
             call,
             command,
             within,
-        } = &outgoing;
-        if matches!(command, Command::Acquire { .. } | Command::Release { .. }) {
-            let (entry, call, command, within) =
-                (Arc::clone(entry), *call, command.clone(), *within);
-            let answers = Answers {
-                entry: Arc::clone(&entry),
-                call: Some(call),
-            };
-            engine.spawn(async move {
-                let turns = Arc::clone(&entry.link.releases);
-                let turn = match &command {
-                    Command::Release { .. } => turns.acquire().await.ok(),
-                    _ => None,
-                };
-                let outcome = entry.send(command, within).await;
-                drop(turn);
-                answers.are(outcome);
-            });
-            continue;
-        }
-        let link = &entry.link;
-        let same = |(of, batch): &&mut (Arc<Link>, Vec<Outgoing>)| {
-            Arc::ptr_eq(of, link) && batch.len() < BATCH
+        } = self;
+        let answers = Answers {
+            entry: Arc::clone(&entry),
+            call: Some(call),
         };
-        match batches.iter_mut().find(same) {
-            Some((_, batch)) => batch.push(outgoing),
-            None => batches.push((Arc::clone(link), vec![outgoing])),
-        }
-    }
-    for (link, mut batch) in batches {
-        if batch.len() == 1
-            && let Some(Outgoing {
-                entry,
-                call,
-                command,
-                within,
-            }) = batch.pop()
-        {
-            let answers = Answers {
-                entry: Arc::clone(&entry),
-                call: Some(call),
-            };
-            engine.spawn(async move { answers.are(entry.send(command, within).await) });
-            continue;
-        }
+        let engine = entry.engine.clone();
         engine.spawn(async move {
-            let within = batch.iter().map(|outgoing| outgoing.within).max();
-            let calls: Vec<_> = batch
-                .iter()
-                .map(|Outgoing { entry, command, .. }| store::Sent {
-                    names: entry.names.clone(),
-                    session: entry.front.session(),
-                    pushes: entry.pushes(),
-                    command: command.clone(),
-                })
-                .collect();
-            let answers: Vec<_> = batch
-                .into_iter()
-                .map(|Outgoing { entry, call, .. }| Answers {
-                    entry,
-                    call: Some(call),
-                })
-                .collect();
-            let replies = store::call_all(engine, &link, &calls);
-            let replies = link.within(within.unwrap_or_default(), replies).await;
-            match replies.unwrap_or_else(|| Err(no_reply())) {
-                Ok(replies) => {
-                    for (answer, reply) in answers.into_iter().zip(replies) {
-                        answer.are(reply);
-                    }
-                }
-                Err(error) => {
-                    for answer in answers {
-                        answer.are(Err(error.clone()));
-                    }
-                }
-            }
+            let turns = Arc::clone(&entry.link.releases);
+            let turn = match &command {
+                Command::Release { .. } => turns.acquire().await.ok(),
+                _ => None,
+            };
+            let outcome = entry.send(command, within).await;
+            drop(turn);
+            answers.are(outcome);
         });
     }
+}
+
+/// Commands over one link, in one pipeline.
+fn go_together(batch: Vec<Outgoing>) {
+    let (engine, link) = (
+        batch[0].entry.engine.clone(),
+        Arc::clone(&batch[0].entry.link),
+    );
+    let within = batch.iter().map(|outgoing| outgoing.within).max();
+    let (sent, answers): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|outgoing| {
+            let sent = outgoing.entry.sent(outgoing.command);
+            let answers = Answers {
+                entry: outgoing.entry,
+                call: Some(outgoing.call),
+            };
+            (sent, answers)
+        })
+        .unzip();
+    let of = engine.clone();
+    engine.spawn(async move {
+        let replies = store::call_all(&of, &link, &sent);
+        let replies = link.within(within.unwrap_or_default(), replies).await;
+        match replies.unwrap_or_else(|| Err(no_reply())) {
+            Ok(replies) => {
+                for (answer, reply) in answers.into_iter().zip(replies) {
+                    answer.are(reply);
+                }
+            }
+            Err(error) => {
+                for answer in answers {
+                    answer.are(Err(error.clone()));
+                }
+            }
+        }
+    });
 }
 
 fn call_error(error: &RedisError) -> CallError {

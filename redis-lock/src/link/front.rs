@@ -5,20 +5,26 @@
 
 use std::{
     any::Any,
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use redis::{PushInfo, PushKind, from_redis_value_ref};
 use tokio::sync::watch;
 
-use crate::values::session::{Pushes, SessionId};
+use crate::{
+    core::io::Push,
+    threads::runtime::{Engine, engine},
+    values::session::{Pushes, SessionId},
+};
 
 /// What has come in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Message<'a> {
     /// A message on the channel. It may be lost, and nothing depends on it.
     Text(&'a str),
+    /// A push of a store in this process, for the lock of this name.
+    Push(&'a str, Push),
     /// Whether messages come in from now on; earlier ones may have been missed.
     Listening(bool),
 }
@@ -32,6 +38,8 @@ pub(crate) trait Listener: Any + Send + Sync {
 pub(crate) type MakeListener = fn() -> Arc<dyn Listener>;
 
 pub(crate) struct Front {
+    /// `None`: that of the process.
+    engine: Option<Engine>,
     session: SessionId,
     pushes: Pushes,
     /// Empty: there are no pushes.
@@ -51,12 +59,30 @@ impl Front {
             Pushes::Counted | Pushes::Uncounted => format!("redis-lock:{session}"),
         };
         Front {
+            engine: None,
             session,
             pushes,
             channel,
             listening: Mutex::new(false),
             heard: watch::Sender::new(0),
             listener: listener(),
+        }
+    }
+
+    /// Of a store in this process: nothing is between the two, so all pushes are heard.
+    pub(crate) fn in_process(engine: Option<Engine>, listener: MakeListener) -> Self {
+        Front {
+            engine,
+            listening: Mutex::new(true),
+            ..Front::new(Pushes::Counted, listener)
+        }
+    }
+
+    /// What goes on without the tasks of this session.
+    pub(crate) fn engine(&self) -> io::Result<&Engine> {
+        match &self.engine {
+            Some(own) => Ok(own),
+            None => engine(),
         }
     }
 
@@ -99,6 +125,12 @@ impl Front {
     /// Counts the messages that come in from now on.
     pub(crate) fn heard(&self) -> watch::Receiver<u64> {
         self.heard.subscribe()
+    }
+
+    /// A store in this process sends a push.
+    pub(crate) fn is_told(&self, lock: &str, push: Push) {
+        self.heard.send_modify(|count| *count += 1);
+        self.listener.hears(Message::Push(lock, push));
     }
 
     /// Takes in whatever comes in on the connection; much of it may not be for us.

@@ -15,6 +15,7 @@ pub(crate) mod own;
 pub(crate) mod pause;
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     mem,
@@ -154,6 +155,11 @@ impl Link {
         self.connection.front()
     }
 
+    /// What a layer above has put here in place of a connection.
+    pub(crate) fn above<T: Any>(&self) -> Option<&T> {
+        self.connection.above()?.downcast_ref()
+    }
+
     /// Waits for a reply, but not for longer than `limit`. `None`: the link may be dead.
     pub(crate) async fn within<T>(
         &self,
@@ -200,4 +206,9 @@ pub(crate) trait Connection: Send + Sync {
 
     /// It may be stuck. Whoever made it may make a new one.
     fn replace(&self) {}
+
+    /// What a layer above has put here in place of a connection.
+    fn above(&self) -> Option<&dyn Any> {
+        None
+    }
 }

@@ -32,6 +32,8 @@ pub(crate) type Publish<'a> = &'a mut dyn FnMut(SessionId, &str, Push) -> u64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     locks: HashMap<String, State>,
+    /// Locks whose time is over are looked for when there are more than so many.
+    enough: usize,
 }
 
 /// Who has a grant: a session, or nobody any more (`min_hold`).
@@ -97,8 +99,12 @@ impl Memory {
         command: &Command,
         publish: Publish<'_>,
     ) -> View {
-        self.locks.retain(|_, state| state.expires >= now.0 / 1000);
-        let state = self.locks.remove(lock);
+        let is_there = |state: &State| state.expires >= now.0 / 1000;
+        if self.locks.len() > self.enough {
+            self.locks.retain(|_, state| is_there(state));
+            self.enough = self.locks.len() * 2;
+        }
+        let state = self.locks.remove(lock).filter(is_there);
         let mut run = Run {
             now,
             session,
@@ -118,13 +124,14 @@ impl Memory {
         }
         let view = run.view(is_late);
         let state = run.state;
-        if state.expires >= now.0 / 1000 {
+        if is_there(&state) {
             self.locks.insert(lock.to_owned(), state);
         }
         view
     }
 
     /// What a lock has now.
+    #[allow(dead_code, reason = "for the simulator")]
     pub(crate) fn state(&self, lock: &str) -> Option<&State> {
         self.locks.get(lock)
     }
@@ -134,6 +141,7 @@ impl Memory {
     }
 
     /// Forgets everything, as `FLUSHALL` does.
+    #[allow(dead_code, reason = "for the simulator")]
     pub(crate) fn flush(&mut self) {
         self.locks.clear();
     }

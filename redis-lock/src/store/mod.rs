@@ -1,5 +1,57 @@
-//! The protocol, as scripts in Redis.
-//!
-//! `memory.rs` has the same rules over maps. The simulator and the conformance test compile it; the library does not.
+//! The protocol, twice: as scripts in Redis, and in memory.
 
+pub(crate) mod local;
+pub(crate) mod memory;
 pub(crate) mod redis;
+
+use std::{future::Future, sync::Arc};
+
+use ::redis::RedisResult;
+
+use crate::{
+    core::io::{Command, View},
+    link::Link,
+    store::{local::Local, redis::names::Names},
+    threads::runtime::Engine,
+    values::session::{Pushes, SessionId},
+};
+
+/// A command of a session for a lock.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) names: Names,
+    pub(crate) session: SessionId,
+    pub(crate) pushes: Pushes,
+    pub(crate) command: Command,
+}
+
+/// Has a command executed. To a server it goes out at once. In memory it is executed when the reply is first asked for: those
+/// who hear of it then may send commands themselves, which whoever sends this one may not be ready for.
+pub(crate) fn call(
+    link: &Arc<Link>,
+    sent: Sent,
+) -> impl Future<Output = RedisResult<View>> + Send + use<> {
+    let (local, server) = match link.above::<Arc<Local>>() {
+        Some(local) => (Some((Arc::clone(local), sent)), None),
+        None => (None, Some(redis::call(link, sent))),
+    };
+    async move {
+        match (local, server) {
+            (Some((local, sent)), _) => local.execute(&sent),
+            (None, Some(reply)) => reply.await,
+            (None, None) => unreachable!("one of them is there"),
+        }
+    }
+}
+
+/// Has several commands executed, each for itself: one that fails does not hinder the others.
+pub(crate) async fn call_all(
+    engine: &Engine,
+    link: &Arc<Link>,
+    calls: &[Sent],
+) -> RedisResult<Vec<RedisResult<View>>> {
+    match link.above::<Arc<Local>>() {
+        Some(local) => Ok(calls.iter().map(|sent| local.execute(sent)).collect()),
+        None => redis::call_all(engine, link, calls).await,
+    }
+}

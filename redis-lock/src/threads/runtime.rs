@@ -1,6 +1,7 @@
 //! One thread with a runtime of its own, for what must go on whatever becomes of the user's.
 //!
-//! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`).
+//! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Only where a test has paused the clock
+//! of its runtime, and needs no Redis, all of it goes on in that runtime and by that clock.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,26 +9,40 @@ use std::{
     pin::pin,
     task::Poll,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use once_cell::sync::OnceCell;
+use once_cell::sync::{Lazy, OnceCell};
 use tokio::{
     runtime::{Builder, Handle, Id},
     task::JoinHandle,
     time::Sleep,
 };
 
+use crate::values::time::Time;
+
 static ENGINE: OnceCell<Engine> = OnceCell::new();
+
+/// The times of all engines are counted from here, and it is this time then: a paused clock may have stopped before.
+static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
+const AT_ORIGIN: Time = Time(1 << 40);
 
 /// The engine of this process, started when it is first asked for.
 pub(crate) fn engine() -> io::Result<&'static Engine> {
     ENGINE.get_or_try_init(Engine::start)
 }
 
-#[derive(Debug)]
+/// What an engine's clock shows at that instant.
+pub(crate) fn time_at(instant: Instant) -> Time {
+    let before = ORIGIN.saturating_duration_since(instant);
+    AT_ORIGIN + instant.saturating_duration_since(*ORIGIN) - before
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
     runtime: Handle,
+    /// The clock of its runtime is paused: it stands still while a task can go on, and leaps ahead when all of them wait.
+    is_paused: bool,
 }
 
 impl Engine {
@@ -37,7 +52,41 @@ impl Engine {
         thread::Builder::new()
             .name("redis-lock".to_owned())
             .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-        Ok(Engine { runtime: handle })
+        Ok(Engine {
+            runtime: handle,
+            is_paused: false,
+        })
+    }
+
+    /// The current runtime as an engine, if its clock is paused.
+    pub(crate) fn of_paused_runtime() -> Option<Self> {
+        let runtime = Handle::try_current().ok()?;
+        let time = || tokio::time::Instant::now().into_std();
+        // A clock that goes shows a time between the two. A paused one may do so once, by chance, but not twice.
+        let is_paused = (0..2).any(|_| {
+            let (before, shown, after) = (Instant::now(), time(), Instant::now());
+            shown < before || shown > after
+        });
+        is_paused.then(|| Engine { runtime, is_paused })
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// The time on this engine's clock.
+    pub(crate) fn now(&self) -> Time {
+        if self.is_paused {
+            let _engine = self.runtime.enter();
+            time_at(tokio::time::Instant::now().into_std())
+        } else {
+            time_at(Instant::now())
+        }
+    }
+
+    /// Sleeps until then, by this engine's clock. To be awaited in the engine.
+    pub(crate) async fn sleep_until(&self, time: Time) {
+        tokio::time::sleep(time.since(self.now())).await;
     }
 
     /// Runs a task that must not depend on the caller. Works anywhere, also outside of a runtime.

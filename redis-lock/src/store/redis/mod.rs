@@ -18,19 +18,9 @@ use crate::{
         Link,
         code::{is_cross_slot, is_unknown_script, no_reply},
     },
-    store::redis::names::Names,
+    store::{Sent, redis::names::Names},
     threads::runtime::Engine,
-    values::session::{Pushes, SessionId},
 };
-
-/// A command of a session for a lock.
-#[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) names: Names,
-    pub(crate) session: SessionId,
-    pub(crate) pushes: Pushes,
-    pub(crate) command: Command,
-}
 
 impl Sent {
     fn script(&self) -> &'static Script {
@@ -77,17 +67,8 @@ impl Sent {
 /// Calls the script of a command.
 pub(crate) fn call(
     link: &Arc<Link>,
-    names: &Names,
-    session: SessionId,
-    pushes: Pushes,
-    command: Command,
+    sent: Sent,
 ) -> impl Future<Output = RedisResult<View>> + Send + use<> {
-    let sent = Sent {
-        names: names.clone(),
-        session,
-        pushes,
-        command,
-    };
     let link = Arc::clone(link);
     let hash: &'static str = &sent.script().hash;
     // The command goes out from the runtime that this is called in.

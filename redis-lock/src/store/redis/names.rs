@@ -42,6 +42,12 @@ impl Names {
         }
     }
 
+    /// The namespace of a lock whose first name is this.
+    pub(crate) fn namespace_of(word: &str) -> &str {
+        word.split_once(":#")
+            .map_or(word, |(namespace, _)| namespace)
+    }
+
     /// The first of the names.
     pub(crate) fn word(&self) -> &Arc<str> {
         &self.gate

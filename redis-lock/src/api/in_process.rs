@@ -1,0 +1,130 @@
+//! Locks without a server, for tests, for a quick start, and for a service of one instance.
+
+use std::sync::Arc;
+
+use redis::RedisError;
+
+use crate::{
+    api::{locker::Locker, wakeup::listener},
+    core::io::Input,
+    engine::session::Session,
+    link::Link,
+    store::local::{Local, Shared},
+    values::{key::Key, loss::Loss},
+};
+
+/// A store of locks in this process, in place of a Redis server: each [`locker`](InProcess::locker) is like one more instance
+/// of a service. What befalls locks on a server can be brought about: one that is lost, a server that is out of reach.
+///
+/// Everything is as with Redis: guards, errors, order, tokens, ttl, `min_hold`, several keys, annotated functions. Nothing
+/// outlives the process, and nobody outside of it is excluded.
+///
+/// In a runtime whose clock is [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) when the Locker is first used
+/// there, all goes by that clock, so that a test of an hour takes no time.
+///
+/// ```
+/// use std::time::Duration;
+/// use redis_lock::InProcess;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), redis_lock::Error> {
+/// let store = InProcess::new();
+/// let (ours, theirs) = (store.locker(), store.locker());
+///
+/// let guard = ours.write("order:42").await?;
+/// assert!(theirs.try_write("order:42").await?.is_none(), "another instance has it");
+///
+/// store.lose("order:42"); // as when Redis has lost its memory
+/// guard.lost().await;
+/// assert!(theirs.try_write("order:42").await?.is_some());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct InProcess(Arc<Shared>);
+
+impl InProcess {
+    /// A store without any lock.
+    ///
+    /// ```
+    /// let store = redis_lock::InProcess::new();
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more Locker of this store: as one more instance of a service, with a place in the queue of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), redis_lock::Error> {
+    /// let store = redis_lock::InProcess::new();
+    /// let reader = store.locker().read("report").await?;
+    /// let other = store.locker().read("report").await?;
+    /// # reader.await?;
+    /// # other.await }
+    /// ```
+    #[must_use]
+    pub fn locker(&self) -> Locker {
+        Locker::over(Link::over(Local::new(&self.0, listener)))
+    }
+
+    /// Takes a lock from whoever holds it, in every namespace, as a server does that has lost its memory. Holders are told at
+    /// once, with [`Loss::Forgotten`]; those who wait queue again, within a second.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), redis_lock::Error> {
+    /// let store = redis_lock::InProcess::new();
+    /// let guard = store.locker().write("order:42").await?;
+    /// store.lose("order:42");
+    /// assert!(guard.is_lost());
+    /// # Ok(()) }
+    /// ```
+    pub fn lose(&self, key: impl Into<Key>) {
+        for names in self.0.forget(&key.into()) {
+            for front in self.0.fronts() {
+                let Some(entry) = Session::of(&front).known(names.word()) else {
+                    continue;
+                };
+                for hold in entry.holds() {
+                    if let Some((_, waiter)) = hold.place() {
+                        let (waiter, why) = (*waiter, Loss::Forgotten);
+                        entry.tell(Input::Interrupted { waiter, why });
+                    }
+                }
+            }
+        }
+    }
+
+    /// From now on all commands fail with this error, as those to a server that is out of reach, or full, or a replica.
+    ///
+    /// ```
+    /// use std::{io, time::Duration};
+    /// use redis_lock::{Error, InProcess};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), redis_lock::Error> {
+    /// let store = InProcess::new();
+    /// let locker = store.locker();
+    /// store.fail(io::Error::from(io::ErrorKind::ConnectionRefused));
+    /// assert!(matches!(locker.write("order:42").await, Err(Error::Redis { .. })));
+    ///
+    /// store.recover();
+    /// locker.write("order:42").await?.await
+    /// # }
+    /// ```
+    pub fn fail(&self, error: impl Into<RedisError>) {
+        self.0.fail(Some(error.into()));
+    }
+
+    /// Commands succeed again. What was held, and has not ended meanwhile, is still held.
+    ///
+    /// ```
+    /// let store = redis_lock::InProcess::new();
+    /// store.recover(); // nothing was wrong
+    /// ```
+    pub fn recover(&self) {
+        self.0.fail(None);
+    }
+}

@@ -1,0 +1,250 @@
+//! The store in memory as [`Locker::in_process`](crate::Locker::in_process) uses it: for the tasks of one process, without a
+//! server and without a connection.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    fmt,
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Instant, SystemTime},
+};
+
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use tokio::runtime::{Handle, Id};
+
+use crate::{
+    core::io::View,
+    link::{
+        Connection, Reply,
+        front::{Front, MakeListener},
+    },
+    store::{Sent, memory::Memory, redis::names::Names},
+    threads::runtime::{Engine, time_at},
+    values::{
+        key::Key,
+        session::SessionId,
+        time::{ServerTime, Time, micros},
+    },
+};
+
+/// What the Lockers of one store have in common.
+pub(crate) struct Shared {
+    /// What its clock shows when the engines' clocks show zero.
+    origin: ServerTime,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    memory: Memory,
+    /// What all commands fail with.
+    failure: Option<RedisError>,
+    fronts: HashMap<SessionId, Weak<Front>>,
+}
+
+impl Shared {
+    /// Nobody holds the lock any more, and nobody waits for it, in any namespace. Returns the names of those locks.
+    pub(crate) fn forget(&self, key: &Key) -> Vec<Names> {
+        let mut state = self.state();
+        let words: Vec<_> = state
+            .memory
+            .states()
+            .map(|(word, _)| word.clone())
+            .collect();
+        let mut forgotten = Vec::new();
+        for word in words {
+            let namespace = Names::namespace_of(&word);
+            let names = Names::new(namespace, key);
+            if **names.word() == *word {
+                state.memory.forget(&word);
+                forgotten.push(names);
+            }
+        }
+        forgotten
+    }
+
+    /// All commands fail with this from now on, or none does.
+    pub(crate) fn fail(&self, failure: Option<RedisError>) {
+        self.state().failure = failure;
+    }
+
+    /// Those whose sessions are there.
+    pub(crate) fn fronts(&self) -> Vec<Arc<Front>> {
+        let state = self.state();
+        state.fronts.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn execute(&self, at: Time, sent: &Sent) -> RedisResult<View> {
+        let now = ServerTime(self.origin.0.saturating_add(at.0));
+        let mut pushes = Vec::new();
+        let view = {
+            let State {
+                memory,
+                failure,
+                fronts,
+            } = &mut *self.state();
+            if let Some(failure) = failure {
+                return Err(failure.clone());
+            }
+            let mut publish = |session: SessionId, lock: &str, push| {
+                let front = fronts.get(&session).and_then(Weak::upgrade);
+                let heard = front.map(|front| pushes.push((front, lock.to_owned(), push)));
+                u64::from(heard.is_some())
+            };
+            let Sent {
+                names,
+                session,
+                pushes,
+                command,
+            } = sent;
+            memory.execute(now, *session, *pushes, names.word(), command, &mut publish)
+        };
+        // Whoever is told may send a command at once.
+        for (front, lock, push) in pushes {
+            front.is_told(&lock, push);
+        }
+        Ok(view)
+    }
+
+    fn front(&self, engine: Option<Engine>, listener: MakeListener) -> Arc<Front> {
+        let front = Arc::new(Front::in_process(engine, listener));
+        let mut state = self.state();
+        state.fronts.retain(|_, front| front.strong_count() > 0);
+        state.fronts.insert(front.session(), Arc::downgrade(&front));
+        front
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Shared {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "all clients of this store have the same wall clock"
+    )]
+    fn default() -> Self {
+        // Tokens are to be greater than those of an earlier process, as a server's are.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = time_at(Instant::now());
+        Shared {
+            origin: ServerTime(since.map_or(0, micros).saturating_sub(now.0)),
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// What one Locker, and those made of it, have in place of a connection.
+pub(crate) struct Local {
+    shared: Arc<Shared>,
+    listener: MakeListener,
+    front: Arc<Front>,
+    /// Of runtimes whose clocks are paused.
+    of_paused: Arc<Mutex<HashMap<Id, Arc<Front>>>>,
+}
+
+impl Local {
+    pub(crate) fn new(shared: &Arc<Shared>, listener: MakeListener) -> Arc<Self> {
+        Arc::new(Local {
+            front: shared.front(None, listener),
+            shared: Arc::clone(shared),
+            listener,
+            of_paused: Arc::default(),
+        })
+    }
+
+    /// Executes a command.
+    pub(crate) fn execute(&self, sent: &Sent) -> RedisResult<View> {
+        let now = self.here().engine()?.now();
+        self.shared.execute(now, sent)
+    }
+
+    /// The front of the current runtime.
+    fn here(&self) -> Arc<Front> {
+        self.of_paused().unwrap_or_else(|| Arc::clone(&self.front))
+    }
+
+    /// The front of the current runtime, if the runtime's clock is paused.
+    fn of_paused(&self) -> Option<Arc<Front>> {
+        let runtime = Handle::try_current().ok()?;
+        let known = lock(&self.of_paused).get(&runtime.id()).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let front = self
+            .shared
+            .front(Some(Engine::of_paused_runtime()?), self.listener);
+        lock(&self.of_paused).insert(runtime.id(), Arc::clone(&front));
+        let remembered = Remembered {
+            fronts: Arc::clone(&self.of_paused),
+            runtime: runtime.id(),
+        };
+        runtime.spawn(async move {
+            let _remembered = remembered;
+            pending::<()>().await;
+        });
+        Some(front)
+    }
+}
+
+impl Connection for Arc<Local> {
+    fn server(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    fn send(&self, _: Cmd) -> Reply<Value> {
+        Box::pin(async { Err(no_server()) })
+    }
+
+    fn send_all(&self, _: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
+        Box::pin(async { Err(no_server()) })
+    }
+
+    fn is_in(&self, _: &Handle) -> bool {
+        true
+    }
+
+    fn front(&self) -> Arc<Front> {
+        self.here()
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn above(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+/// Ends with its runtime.
+struct Remembered {
+    fronts: Arc<Mutex<HashMap<Id, Arc<Front>>>>,
+    runtime: Id,
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        lock(&self.fronts).remove(&self.runtime);
+    }
+}
+
+fn lock(fronts: &Mutex<HashMap<Id, Arc<Front>>>) -> MutexGuard<'_, HashMap<Id, Arc<Front>>> {
+    fronts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_server() -> RedisError {
+    (
+        ErrorKind::InvalidClientConfig,
+        "a lock in the process has no server",
+    )
+        .into()
+}
