@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     CrashBlocks,
     /// A call takes longer than its wait and one command.
     TooLong,
+    /// The lock was given to somebody else before `min_hold` was over.
+    MinHold,
     /// A task was told two outcomes, or none.
     Outcomes,
     /// The core's own invariants.
@@ -246,6 +248,8 @@ struct Task {
     /// The order in which tickets came to the store.
     arrival: Option<u64>,
     until: Time,
+    /// Until when others are kept out (`min_hold`).
+    cools: Option<Time>,
     /// When its call, to acquire or to unlock, must have ended.
     limit: Option<Time>,
     /// It has been left unpolled.
@@ -741,6 +745,7 @@ impl<'a> World<'a> {
                 ticket: None,
                 arrival: None,
                 until: now,
+                cools: None,
                 limit,
                 was_unpolled: false,
                 request,
@@ -1069,6 +1074,13 @@ impl<'a> World<'a> {
                     );
                     return Err(self.fails(Kind::Exclusion, what));
                 }
+                // It is counted from the grant, of which the task hears a little later.
+                let slack = self.plan.sessions[other].delays[0] + Duration::from_millis(6);
+                let cools = task.cools.is_some_and(|until| now + slack < until);
+                if excludes && cools && !self.faults.any {
+                    let what = format!("`min_hold` of task {} is not over", task.number);
+                    return Err(self.fails(Kind::MinHold, what));
+                }
                 let waits = task.phase == Phase::Waiting
                     && process.is_alive
                     && task.request.wait != Wait::Never;
@@ -1105,6 +1117,7 @@ impl<'a> World<'a> {
         };
         task.phase = Phase::Holding;
         task.until = until;
+        task.cools = task.request.terms.min_hold.map(|min_hold| now + min_hold);
         let holds = task.request.holds;
         if task.request.ends != Ends::Never {
             self.at(now + holds, Event::GiveBack { session, waiter });
@@ -1326,8 +1339,12 @@ impl<'a> World<'a> {
                 let is_used =
                     |tickets: Tickets| process.core.waiters.within(tickets).next().is_some();
                 let grant = state.grants.get(&Holder::Session(process.id));
-                let grant = grant
-                    .is_some_and(|held| held.end > now + MARGIN && !is_used(held.granted.tickets));
+                // A `min_hold` that is over before the store's lease is.
+                let mut tasks = process.tasks.values();
+                let slack = Duration::from_millis(6);
+                let cools = tasks.any(|task| task.cools.is_some_and(|end| self.now < end + slack));
+                let is_kept = grant.is_some_and(|held| held.end > now + MARGIN) && !cools;
+                let grant = is_kept && grant.is_some_and(|held| !is_used(held.granted.tickets));
                 let mut queue = state.queue.iter();
                 let queued = queue.any(|range| {
                     let is_alive = state

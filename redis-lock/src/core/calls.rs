@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    core::io::{CallId, WaiterId},
+    core::{
+        io::{CallId, WaiterId},
+        lock::{HEARTBEAT, WAITER_LEASE},
+    },
     values::{
         ticket::{Ticket, Tickets},
         time::{ServerTime, Time},
@@ -47,9 +50,11 @@ pub(crate) struct Release {
     pub(crate) tickets: Tickets,
     /// When others are let in at the earliest (`min_hold`).
     pub(crate) keep_out_until: Option<Time>,
+    /// The call whose reply, or whose want of a reply, showed that there is something to give back.
+    pub(crate) brought_by: Option<CallId>,
     pub(crate) tries: u32,
-    /// Another command has told the store as well that the tickets are done.
-    pub(crate) is_told_elsewhere: bool,
+    /// An earlier try, or another command, may have told the store that the tickets are done.
+    pub(crate) may_be_done: bool,
     pub(crate) state: ReleaseState,
     /// When it is sent once more, although it may be under way.
     pub(crate) twice_at: Option<Time>,
@@ -62,12 +67,32 @@ pub(crate) struct Release {
     pub(crate) limit: Duration,
 }
 
+impl Release {
+    /// `length`: for how long the store may keep what the tickets have.
+    pub(crate) fn of(tickets: Tickets, length: Duration, now: Time) -> Self {
+        Release {
+            number: 0,
+            tickets,
+            brought_by: None,
+            keep_out_until: None,
+            tries: 0,
+            may_be_done: false,
+            state: ReleaseState::InFlight,
+            twice_at: None,
+            was_held: false,
+            expires: now + length.max(WAITER_LEASE),
+            finishes: None,
+            limit: HEARTBEAT,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReleaseState {
     InFlight,
-    /// To be sent again then.
-    Failed {
-        again: Time,
+    /// To be sent then, for the first time or again.
+    Waiting {
+        until: Time,
     },
     /// Calls with a lower number may have been executed before the release.
     Confirmed {
@@ -78,7 +103,11 @@ pub(crate) enum ReleaseState {
 /// An `acquire` that was not answered. Once the store's time is past `not_after` it cannot be executed any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Doubt {
+    /// The first of these calls.
+    pub(crate) first: CallId,
     pub(crate) tickets: Tickets,
+    /// The longest lease that was asked for.
+    pub(crate) ttl: Duration,
     pub(crate) not_after: ServerTime,
     /// When the store's time must be past `not_after`, if nobody has set the store's clock back.
     pub(crate) check_at: Time,
@@ -168,16 +197,32 @@ impl Calls {
     /// Whether a release up to the mark is not confirmed yet.
     pub(crate) fn has_release_up_to(&self, mark: Mark) -> bool {
         self.releases.iter().any(|release| {
-            release.number <= mark.release
-                && !matches!(release.state, ReleaseState::Confirmed { .. })
+            let is_before = release.number <= mark.release
+                || release.brought_by.is_some_and(|call| call < mark.call);
+            is_before && !matches!(release.state, ReleaseState::Confirmed { .. })
         })
     }
 
-    /// The tickets of the `acquire` in flight, if it was sent before the mark.
-    pub(crate) fn acquires_up_to(&self, mark: Mark) -> Option<Tickets> {
-        self.in_flight.iter().find_map(|call| match call.kind {
-            Kind::Acquire { tickets, .. } if call.id < mark.call => Some(tickets),
+    /// The tickets of each `acquire` that was sent before the mark, and is in flight or was not answered.
+    pub(crate) fn acquires_up_to(&self, mark: Mark) -> impl Iterator<Item = Tickets> {
+        let in_flight = self.in_flight.iter();
+        let in_flight = in_flight.filter_map(|call| match call.kind {
+            Kind::Acquire { tickets, .. } => Some((call.id, tickets)),
             _ => None,
+        });
+        let doubt = self.doubt.iter().map(|doubt| (doubt.first, doubt.tickets));
+        in_flight
+            .chain(doubt)
+            .filter(move |(call, _)| *call < mark.call)
+            .map(|(_, tickets)| tickets)
+    }
+
+    /// Whether a question to the store, of that number or a later one, is under way.
+    pub(crate) fn asks_since(&self, first: Option<CallId>) -> bool {
+        let mut questions = self.in_flight.iter();
+        questions.any(|call| {
+            let is_question = matches!(call.kind, Kind::Acquire { .. } | Kind::Heartbeat);
+            is_question && Some(call.id) >= first
         })
     }
 
@@ -207,7 +252,7 @@ impl Calls {
     /// A command is sent that says that all tickets below `first` are done.
     pub(crate) fn tells_done(&mut self, first: Ticket) {
         for release in &mut self.releases {
-            release.is_told_elsewhere |= release.tickets.to < first;
+            release.may_be_done |= release.tickets.to < first;
         }
     }
 
@@ -236,7 +281,7 @@ impl Calls {
         self.releases.iter().any(|release| {
             let is_later = match release.state {
                 ReleaseState::Confirmed { at } => call.is_some_and(|call| call < at),
-                ReleaseState::InFlight | ReleaseState::Failed { .. } => true,
+                ReleaseState::InFlight | ReleaseState::Waiting { .. } => true,
             };
             is_later && release.tickets.covers(tickets)
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     core::{
-        calls::{Call, Calls, Kind, Mark, call_limit},
+        calls::{Call, Calls, Kind, Mark, Release, call_limit},
         grant::{Grant, Queued},
         io::{
             CallError, CallErrorKind, CallId, Effect, Granted, Input, Outcome, Push, Queue,
@@ -125,6 +125,7 @@ impl Lock {
     }
 
     pub(crate) fn handle(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         // Before all else: what comes in after a lease has ended does not explain why it has ended.
         self.end_grant_in_time(now, effects);
         match input {
@@ -136,32 +137,13 @@ impl Lock {
             } => self.requested(waiter, mode, terms, queue, now),
             Input::Polled { waiter } => {
                 // Most polls are no news.
-                if !self.polled(waiter, now, effects) {
+                if !self.polled(waiter, now, effects) && effects.len() == before {
                     return;
                 }
             }
             Input::Abandoned { waiter } => self.leaves(waiter, false, now, effects),
             Input::Unlocked { waiter } => self.leaves(waiter, true, now, effects),
-            Input::Interrupted { waiter, why } => {
-                if let Some(ticket) = self.waiters.ticket(waiter) {
-                    effects.push(Effect::Revoke { waiter, why });
-                    let cools = self.waiters.get(ticket).and_then(|waiter| {
-                        let min_hold = waiter.terms.min_hold?;
-                        match waiter.stage {
-                            Stage::Active(active) => Some(active.since + min_hold),
-                            _ => None,
-                        }
-                    });
-                    match (cools, self.waiters.get_mut(ticket)) {
-                        (Some(until), Some(waiter)) if until > now => {
-                            waiter.stage = Stage::Cooling { until };
-                        }
-                        _ => {
-                            self.waiters.remove(ticket);
-                        }
-                    }
-                }
-            }
+            Input::Interrupted { waiter, why } => self.interrupted(waiter, why, now, effects),
             Input::Replied { call, reply } => self.replied(call, reply, now, effects),
             Input::Pushed(Push::Granted(granted)) => self.pushed(granted, now),
             Input::Pushed(Push::Sooner) => self.asks |= !self.queued.is_empty(),
@@ -209,7 +191,7 @@ impl Lock {
     /// Whether something of that is still to be given back.
     pub(crate) fn owes(&self, mark: Mark) -> bool {
         let deserted = |tickets| self.waiters.within(tickets).next().is_none();
-        self.calls.has_release_up_to(mark) || self.calls.acquires_up_to(mark).is_some_and(deserted)
+        self.calls.has_release_up_to(mark) || self.calls.acquires_up_to(mark).any(deserted)
     }
 
     /// Above every ticket so far.
@@ -257,6 +239,16 @@ impl Lock {
         true
     }
 
+    fn interrupted(&mut self, id: WaiterId, why: Loss, now: Time, effects: &mut Vec<Effect>) {
+        if let Some(ticket) = self.waiters.ticket(id)
+            && let Some(waiter) = self.waiters.get(ticket)
+            && let Stage::Active(_) = waiter.stage
+        {
+            effects.push(Effect::Revoke { waiter: id, why });
+            self.end_turn(ticket, now);
+        }
+    }
+
     /// The task has no more use for the lock. `waits`: it waits for the outcome.
     fn leaves(&mut self, id: WaiterId, waits: bool, now: Time, effects: &mut Vec<Effect>) {
         let Some(ticket) = self.waiters.ticket(id) else {
@@ -271,15 +263,13 @@ impl Lock {
                 });
             }
         };
-        let (stage, terms) = match self.waiters.get(ticket) {
-            Some(waiter) => (waiter.stage, waiter.terms),
-            None => return,
+        let Some(waiter) = self.waiters.get(ticket) else {
+            return;
         };
-        let cools = match stage {
-            Stage::Active(active) => terms.min_hold.map(|min| active.since + min),
-            _ => None,
-        };
-        let cools = cools.filter(|until| *until > now);
+        if let Stage::Cooling { .. } = waiter.stage {
+            return; // its turn was over before
+        }
+        let (stage, terms, cools) = (waiter.stage, waiter.terms, waiter.cools_until(now));
         let is_last = self.is_last(ticket);
         match cools {
             // Others of this session are next, or may be.
@@ -296,7 +286,16 @@ impl Lock {
         match self.grant.take_if(|_| is_last) {
             Some(grant) => {
                 let finishes = waits.then_some((id, call_limit(now, terms.command_timeout)));
-                self.release_grant(&grant, cools, finishes, terms.command_timeout, now, effects);
+                let length = grant.lease.longest(now);
+                let length = cools.map_or(length, |until| until.since(now).max(length));
+                let release = Release {
+                    keep_out_until: cools,
+                    was_held: is_active,
+                    finishes,
+                    limit: terms.command_timeout,
+                    ..Release::of(grant.tickets(), length, now)
+                };
+                self.begin_release(release, grant.untouched, now, effects);
             }
             None if is_active => finish(effects, Outcome::Released),
             None => {}
@@ -322,17 +321,19 @@ impl Lock {
         let Some(call) = self.calls.end(id) else {
             return; // given up before
         };
-        let why = match reply {
+        match reply {
             Ok(view) => {
                 self.answered(&call, &view, now, effects);
-                Refusal::Contended
+                // A view that says nothing decides nothing.
+                if !view.is_late {
+                    self.decide(call.id, Refusal::Contended, effects);
+                }
             }
             Err(error) => {
                 self.failed(&call, error, now, effects);
-                Refusal::Failed
+                self.decide(call.id, Refusal::Failed, effects);
             }
-        };
-        self.decide(call.id, why, effects);
+        }
         self.calls.prune();
     }
 
@@ -341,10 +342,11 @@ impl Lock {
             Kind::Acquire {
                 tickets,
                 not_after,
-                ttl: _,
+                ttl,
             } => {
+                // Without a not-after the store does nothing.
                 if let (Some(not_after), false) = (*not_after, error.did_nothing) {
-                    self.doubts(call, *tickets, not_after);
+                    self.doubts(call, *tickets, not_after, *ttl);
                 }
                 self.pause(error, now);
                 self.refuse_failed(*tickets, error, now, effects);
@@ -370,9 +372,11 @@ impl Lock {
     /// The store knows the ticket, as far as is known here.
     pub(crate) fn is_known(&self, ticket: Ticket) -> bool {
         let is_granted = |grant: &Grant| grant.tickets().contains(ticket);
-        let mut queued = self.queued.iter();
-        self.grant.as_ref().is_some_and(is_granted)
-            || queued.any(|queued| queued.tickets.contains(ticket))
+        let place = self
+            .queued
+            .partition_point(|queued| queued.tickets.to < ticket);
+        let is_queued = |queued: &Queued| queued.tickets.contains(ticket);
+        self.grant.as_ref().is_some_and(is_granted) || self.queued.get(place).is_some_and(is_queued)
     }
 
     /// Orders whatever follows from the state.

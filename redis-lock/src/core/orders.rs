@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::{
     core::{
         calls::{Call, Doubt, Kind, Release, ReleaseState},
-        grant::Grant,
-        io::{CallError, CallErrorKind, Command, Effect, Outcome, Untouched, WaiterId, Want},
+        io::{CallError, CallErrorKind, Command, Effect, Outcome, Untouched, Want},
         lease::Wanted,
         lock::{
             HEARTBEAT, IMPATIENCE, LATE_MARGIN, LATEST_ARRIVAL, LONGEST_BEAT, Lock, MOST_WANTS,
@@ -22,65 +21,28 @@ use crate::{
 };
 
 impl Lock {
-    /// Tells the store that the grant is over. The grant is forgotten here at once; the release goes on until confirmed.
-    pub(crate) fn release_grant(
+    /// Tells the store that tickets are done. What they had is forgotten here at once; the release goes on until confirmed.
+    pub(crate) fn begin_release(
         &mut self,
-        grant: &Grant,
-        keep_out_until: Option<Time>,
-        finishes: Option<(WaiterId, Time)>,
-        limit: Duration,
+        release: Release,
+        untouched: Option<Untouched>,
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
-        let untouched = grant.untouched.filter(|_| keep_out_until.is_none());
-        let length = grant.lease.longest(now).max(WAITER_LEASE);
-        let length = keep_out_until.map_or(length, |until| until.since(now).max(length));
-        let release = Release {
-            number: 0,
-            tickets: grant.tickets(),
-            keep_out_until,
-            tries: 0,
-            is_told_elsewhere: false,
-            state: ReleaseState::InFlight,
-            twice_at: None,
-            was_held: true,
-            expires: now + length,
-            finishes,
-            limit,
-        };
+        let untouched = untouched.filter(|_| release.keep_out_until.is_none());
         let number = self.calls.new_release(release);
         self.send_release(number, untouched, now, effects);
     }
 
-    /// As [`release_range`](Self::release_range), later.
-    pub(crate) fn release_at(&mut self, tickets: Tickets, at: Time) {
-        self.calls.new_release(Release {
-            state: ReleaseState::Failed { again: at },
-            ..Self::range_release(tickets, at)
-        });
-    }
-
-    pub(crate) fn range_release(tickets: Tickets, now: Time) -> Release {
-        Release {
-            number: 0,
-            tickets,
-            keep_out_until: None,
-            tries: 0,
-            is_told_elsewhere: false,
-            state: ReleaseState::InFlight,
-            twice_at: None,
-            was_held: false,
-            expires: now + WAITER_LEASE,
-            finishes: None,
-            limit: HEARTBEAT,
-        }
-    }
-
-    /// Tells the store that tickets are done which nobody has a use for.
-    pub(crate) fn release_range(&mut self, tickets: Tickets, now: Time, effects: &mut Vec<Effect>) {
-        let release = Self::range_release(tickets, now);
-        let number = self.calls.new_release(release);
-        self.send_release(number, None, now, effects);
+    /// The same for tickets that nobody has a use for. `length`: for how long the store may keep what they have.
+    pub(crate) fn release_range(
+        &mut self,
+        tickets: Tickets,
+        length: Duration,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.begin_release(Release::of(tickets, length, now), None, now, effects);
     }
 
     pub(crate) fn send_release(
@@ -94,6 +56,8 @@ impl Lock {
             return;
         };
         release.tries += 1;
+        // It is sent once more although a reply may yet come.
+        release.may_be_done |= release.tries > 1 && release.state == ReleaseState::InFlight;
         release.state = ReleaseState::InFlight;
         // The link, or the runtime that is to take in the reply, may hang: it is sent once more, over another one.
         let patience = match release.finishes {
@@ -122,7 +86,7 @@ impl Lock {
             .releases
             .iter()
             .filter(|release| match release.state {
-                ReleaseState::Failed { again } => again <= now,
+                ReleaseState::Waiting { until } => until <= now,
                 ReleaseState::InFlight => release.twice_at.is_some_and(|at| at <= now),
                 ReleaseState::Confirmed { .. } => false,
             })
@@ -142,12 +106,14 @@ impl Lock {
     ) {
         const FIRST: Duration = Duration::from_millis(20);
         const LONGEST: Duration = Duration::from_millis(500);
-        if self.calls.is_releasing(number) {
-            return; // it was sent twice, and the other one is still under way
-        }
+        let is_under_way = self.calls.is_releasing(number);
         let Some(release) = self.calls.release(number) else {
             return;
         };
+        release.may_be_done |= !error.did_nothing;
+        if is_under_way {
+            return; // it was sent twice
+        }
         let pause = FIRST
             .saturating_mul(1 << release.tries.min(10))
             .min(LONGEST);
@@ -166,7 +132,7 @@ impl Lock {
             releases.retain(|release| release.number != number);
             effects.push(Effect::GiveUp { tickets, was_held });
         } else {
-            release.state = ReleaseState::Failed { again };
+            release.state = ReleaseState::Waiting { until: again };
         }
     }
 
@@ -187,7 +153,8 @@ impl Lock {
             .grant
             .take_if(|grant| is_deserted(&self.waiters, grant.tickets()))
         {
-            self.release_grant(&grant, None, None, HEARTBEAT, now, effects);
+            let release = Release::of(grant.tickets(), grant.lease.longest(now), now);
+            self.begin_release(release, grant.untouched, now, effects);
         }
         let waiters = &self.waiters;
         let deserted: Vec<_> = self
@@ -195,15 +162,18 @@ impl Lock {
             .extract_if(.., |queued| is_deserted(waiters, queued.tickets))
             .collect();
         for queued in deserted {
-            self.release_range(queued.tickets, now, effects);
+            self.release_range(queued.tickets, WAITER_LEASE, now, effects);
         }
         if let Some(doubt) = &self.calls.doubt
             && doubt.check_at <= now
             && is_deserted(&self.waiters, doubt.tickets)
         {
-            let tickets = doubt.tickets;
+            let release = Release {
+                brought_by: Some(doubt.first),
+                ..Release::of(doubt.tickets, doubt.ttl, now)
+            };
             self.calls.look_at_doubt(now);
-            self.release_range(tickets, now, effects);
+            self.begin_release(release, None, now, effects);
         }
     }
 
@@ -452,7 +422,8 @@ impl Lock {
         self.asks = false;
         let patience = self.waiters.iter().map(|(_, waiter)| waiter.patience());
         let within = patience.max().unwrap_or(HEARTBEAT).min(LONGEST_BEAT);
-        let keeps_grant = self.wanted(now).is_none();
+        // What is only there for `min_hold` is not to last longer.
+        let keeps_grant = self.wanted(now).is_none() && self.calls.first_kept_out().is_none();
         let done_below = self.done_below();
         self.calls.tells_done(done_below);
         let call = self.calls.send(Kind::Heartbeat, now, within);
@@ -495,7 +466,13 @@ impl Lock {
     }
 
     /// This `acquire` may have been executed, or be executed later.
-    pub(crate) fn doubts(&mut self, call: &Call, tickets: Tickets, not_after: ServerTime) {
+    pub(crate) fn doubts(
+        &mut self,
+        call: &Call,
+        tickets: Tickets,
+        not_after: ServerTime,
+        ttl: Duration,
+    ) {
         let clock = self.clock;
         let uncertain = clock.map(|clock| clock.received.since(clock.sent));
         let uncertain = uncertain.unwrap_or_default() + Duration::from_millis(2);
@@ -503,13 +480,17 @@ impl Lock {
         let sent = call.sent;
         self.calls.doubt = Some(match self.calls.doubt.take() {
             None => Doubt {
+                first: call.id,
                 tickets,
+                ttl,
                 not_after,
                 check_at,
                 pause: HEARTBEAT,
                 until: sent + LATEST_ARRIVAL,
             },
             Some(doubt) => Doubt {
+                first: doubt.first,
+                ttl: doubt.ttl.max(ttl),
                 tickets: Tickets {
                     from: doubt.tickets.from.min(tickets.from),
                     to: doubt.tickets.to.max(tickets.to),

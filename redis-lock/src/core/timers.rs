@@ -53,7 +53,7 @@ impl Lock {
         for release in &self.calls.releases {
             at(release.finishes.map(|(_, limit)| limit), Timer::CallLimit);
             match release.state {
-                ReleaseState::Failed { again } => at(Some(again), Timer::Retry),
+                ReleaseState::Waiting { until } => at(Some(until), Timer::Retry),
                 ReleaseState::InFlight => at(release.twice_at, Timer::Retry),
                 ReleaseState::Confirmed { .. } => {}
             }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::{
     core::{
+        calls::{Release, ReleaseState},
         grant::Grant,
-        io::{CallError, CallErrorKind, CallId, Effect, Refusal, WaiterId},
+        io::{CallError, CallErrorKind, CallId, Effect, Refusal},
         lock::{LOGIN_PATIENCE, Lock, ROLL_CALL, TRIES, UNPOLLED, WAITER_LEASE},
-        waiters::{Stage, Waiter},
+        waiters::{Active, Stage, Waiter},
     },
     values::{
         loss::Loss,
@@ -24,30 +25,21 @@ impl Lock {
             return;
         };
         let mut over = Vec::new();
-        let mut cooling = Vec::new();
         for (ticket, waiter) in self.waiters.within(grant.tickets()) {
             match waiter.stage {
-                Stage::Active(active) => {
-                    if let Some((end, why)) = active.end
-                        && end <= now
-                    {
-                        let cools = waiter.terms.min_hold.map(|min| active.since + min);
-                        match cools.filter(|until| *until > now) {
-                            Some(until) => cooling.push((ticket, until, waiter.id, why)),
-                            None => over.push((ticket, Some((waiter.id, why)))),
-                        }
-                    }
-                }
+                Stage::Active(Active {
+                    end: Some((end, why)),
+                    ..
+                }) if end <= now => over.push((ticket, Some((waiter.id, why)))),
                 Stage::Cooling { until } if until <= now => over.push((ticket, None)),
                 _ => {}
             }
         }
-        self.end_turns(over, effects);
-        for (ticket, until, waiter, why) in cooling {
-            if let Some(waiter) = self.waiters.get_mut(ticket) {
-                waiter.stage = Stage::Cooling { until };
+        for (ticket, revoked) in over {
+            if let Some((waiter, why)) = revoked {
+                effects.push(Effect::Revoke { waiter, why });
             }
-            effects.push(Effect::Revoke { waiter, why });
+            self.end_turn(ticket, now);
         }
         let Some(grant) = &self.grant else {
             return;
@@ -59,27 +51,36 @@ impl Lock {
             // A renewal may have been executed although its reply was lost. Else the store's lease ends by itself.
             let may_last = grant.lease.may_have_been_renewed();
             let over = grant.lease.end() + Duration::from_millis(1);
+            let within = self.waiters.within(tickets);
+            let cooling = within.filter_map(|(_, waiter)| match waiter.stage {
+                Stage::Cooling { until } => Some(until),
+                _ => None,
+            });
+            let release = Release {
+                keep_out_until: cooling.max(),
+                ..Release::of(tickets, grant.lease.longest(now), now)
+            };
             self.lose_grant(why, effects);
             if may_last {
-                self.release_range(tickets, now, effects);
+                self.begin_release(release, None, now, effects);
             } else {
                 // Not before its time, but then: who is next has to be told.
-                self.release_at(tickets, over);
+                self.calls.new_release(Release {
+                    state: ReleaseState::Waiting { until: over },
+                    ..release
+                });
             }
         }
     }
 
-    /// These tickets are done; holders are told why.
-    pub(crate) fn end_turns(
-        &mut self,
-        turns: Vec<(Ticket, Option<(WaiterId, Loss)>)>,
-        effects: &mut Vec<Effect>,
-    ) {
-        for (ticket, revoked) in turns {
-            self.waiters.remove(ticket);
-            if let Some((waiter, why)) = revoked {
-                effects.push(Effect::Revoke { waiter, why });
-            }
+    /// The ticket is done, or will be once its `min_hold` is over.
+    pub(crate) fn end_turn(&mut self, ticket: Ticket, now: Time) {
+        let Some(waiter) = self.waiters.get_mut(ticket) else {
+            return;
+        };
+        match waiter.cools_until(now) {
+            Some(until) => waiter.stage = Stage::Cooling { until },
+            None => drop(self.waiters.remove(ticket)),
         }
     }
 
@@ -275,7 +276,12 @@ impl Lock {
                 Stage::Offered { .. } | Stage::Waiting => again.push(ticket),
             }
         }
-        self.end_turns(held, effects);
+        for (ticket, revoked) in held {
+            self.waiters.remove(ticket);
+            if let Some((waiter, why)) = revoked {
+                effects.push(Effect::Revoke { waiter, why });
+            }
+        }
         self.waiters.requeue(again);
     }
 
@@ -285,6 +291,10 @@ impl Lock {
             .waiters
             .iter()
             .filter(|(_, waiter)| waiter.decides.is_some_and(|decides| decides <= call))
+            // A failed question decides nothing while another one is under way.
+            .filter(|(_, waiter)| {
+                why == Refusal::Contended || !self.calls.asks_since(waiter.decides)
+            })
             .map(|(ticket, _)| ticket)
             .collect();
         for ticket in decided {

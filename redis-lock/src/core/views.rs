@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::{
     core::{
-        calls::{Call, Kind, ReleaseState},
+        calls::{Call, Kind, Release, ReleaseState},
         grant::{Grant, Queued},
         io::{Effect, GrantView, Granted, Outcome, Refusal, Untouched, View},
         lease::Lease,
@@ -127,14 +127,14 @@ impl Lock {
             self.lose_grant(Loss::Forgotten, effects);
         }
         if self.waiters.within(granted.tickets).next().is_none() {
-            self.release_unless_covered(granted.tickets, call, now, effects);
+            self.release_unless_covered(granted.tickets, seen.left, call, now, effects);
             return;
         }
         let lease = Lease::new(call.sent, seen.left, seen.epoch, next);
         if lease.is_over(now) {
             // The reply came too late to be of use.
             self.requeue_within(granted.tickets);
-            self.release_unless_covered(granted.tickets, call, now, effects);
+            self.release_unless_covered(granted.tickets, seen.left, call, now, effects);
             return;
         }
         self.begin_grant(granted, lease);
@@ -209,7 +209,7 @@ impl Lock {
             }
             let tickets = &Tickets { from, to };
             if self.waiters.within(*tickets).next().is_none() {
-                self.release_unless_covered(*tickets, call, now, effects);
+                self.release_unless_covered(*tickets, WAITER_LEASE, call, now, effects);
                 continue;
             }
             let mut newer = self.queued.iter_mut();
@@ -299,8 +299,8 @@ impl Lock {
         release.state = ReleaseState::Confirmed { at };
         release.twice_at = None;
         if let Some((waiter, _)) = release.finishes.take() {
-            // After a failed try, one that finds nothing means that the first one was executed.
-            let outcome = if view.found || release.tries > 1 || release.is_told_elsewhere {
+            // Where nothing is found after a try that failed, that one was executed.
+            let outcome = if view.found || release.may_be_done {
                 Outcome::Released
             } else {
                 Outcome::Lost(Loss::Forgotten)
@@ -312,6 +312,7 @@ impl Lock {
     fn release_unless_covered(
         &mut self,
         tickets: Tickets,
+        length: Duration,
         call: &Call,
         now: Time,
         effects: &mut Vec<Effect>,
@@ -321,7 +322,11 @@ impl Lock {
         let is_acquired =
             matches!(call.kind, Kind::Acquire { tickets: asked, .. } if asked.overlaps(tickets));
         if is_acquired || !self.calls.releases_cover(tickets, Some(call.id)) {
-            self.release_range(tickets, now, effects);
+            let release = Release {
+                brought_by: Some(call.id),
+                ..Release::of(tickets, length, now)
+            };
+            self.begin_release(release, None, now, effects);
         }
     }
 

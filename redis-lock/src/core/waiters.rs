@@ -75,6 +75,15 @@ impl Waiter {
         (self.terms.first_ttl() / 2).min(self.terms.command_timeout)
     }
 
+    /// Until when `min_hold` keeps others out if the task gives the lock back now.
+    pub(crate) fn cools_until(&self, now: Time) -> Option<Time> {
+        let Stage::Active(active) = self.stage else {
+            return None;
+        };
+        let until = active.since + self.terms.min_hold?;
+        (until > now).then_some(until)
+    }
+
     /// The turn that begins now.
     pub(crate) fn active(&self, now: Time, lease: &Lease) -> Active {
         // Where the lease is fresh, the turn lasts for as long as the lease.
@@ -197,6 +206,7 @@ impl Waiters {
         if let Some(mut waiter) = self.remove(ticket) {
             waiter.stage = Stage::Waiting;
             waiter.asked = None;
+            waiter.failures = 0;
             waiter.is_called = false;
             self.parked.insert(waiter.id, waiter);
         }
@@ -235,6 +245,7 @@ impl Waiters {
             if let Some(mut waiter) = self.remove(ticket) {
                 waiter.stage = Stage::Waiting;
                 waiter.asked = None;
+                waiter.failures = 0;
                 self.insert(waiter);
             }
         }

@@ -491,12 +491,12 @@ impl Run<'_> {
             let granted = held.granted;
             if tickets.to >= granted.tickets.to {
                 self.state.grants.remove(&holder);
-                if keep_out > 0 {
-                    self.keep_out(held, keep_out);
-                }
             } else {
                 let rest = without(granted, tickets.to.next());
                 self.put(rest, held.epoch, held.end);
+            }
+            if keep_out > 0 {
+                self.keep_out(held, keep_out);
             }
         }
         let before = self.state.queue.len();

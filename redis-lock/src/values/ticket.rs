@@ -8,7 +8,7 @@ pub(crate) struct Ticket(pub(crate) u64);
 
 impl Ticket {
     pub(crate) fn next(self) -> Ticket {
-        Ticket(self.0 + 1)
+        Ticket(self.0.saturating_add(1))
     }
 
     pub(crate) fn before(self) -> Option<Ticket> {

@@ -53,16 +53,16 @@ if grant and starts(grant) then
   found = true
   if TO >= grant.to then
     end_grant(ME, me)
-    if KEEP_OUT > 0 then
-      local over = '!' .. ME
-      local lease_end = math.max(now + KEEP_OUT * 1000, lease_end_of(over))
-      holders = holders + redis.call('ZADD', GRANTS, lease_end, over)
-      made[2] = true
-      keep(KEEP_OUT)
-    end
   else
     without(grant, TO + 1)
     me.changed = true
+  end
+  if KEEP_OUT > 0 then
+    local over = '!' .. ME
+    local lease_end = math.max(now + KEEP_OUT * 1000, lease_end_of(over))
+    holders = holders + redis.call('ZADD', GRANTS, lease_end, over)
+    made[2] = true
+    keep(KEEP_OUT)
   end
 end
 for i = #me.queued, 1, -1 do
