@@ -31,6 +31,8 @@
 //! | end a program and leave no lock behind | [`Locker::shutdown`], [`shutdown`], [`Locker::flush`] |
 //! | know at start-up that all of it works | [`Locker::check`] |
 //! | keep a late write out of your data | [`Guard::token`] |
+//! | test code with locks without Redis, by a paused clock | [`InProcess`] and [`with_locker`] |
+//! | try locks without a server | [`Locker::in_process`] |
 //! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
 //! | keep that in a task of its own | [`spawn`], [`with_current_locker`] |
 //!
