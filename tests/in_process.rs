@@ -203,6 +203,18 @@ async fn shutdown_and_check_and_flush_work() {
     ));
 }
 
+/// The holder, whose lease goes on by the clock of the process, must not lose it to one that goes by another clock.
+#[tokio::test]
+async fn a_clock_that_is_paused_later_changes_nothing() {
+    let store = InProcess::new();
+    let guard = store.locker().write("x").await.unwrap();
+    tokio::time::pause();
+    sleep(HOUR).await;
+    assert!(store.locker().try_write("x").await.unwrap().is_none());
+    assert!(!guard.is_lost());
+    guard.unlock().await.unwrap();
+}
+
 /// Without a paused clock all of it goes on by itself, as with a server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_of_many_threads_exclude_each_other() {

@@ -19,8 +19,9 @@ use crate::{
 /// Everything is as with Redis: guards, errors, order, tokens, ttl, `min_hold`, several keys, annotated functions. Nothing
 /// outlives the process, and nobody outside of it is excluded.
 ///
-/// In a runtime whose clock is [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) when the Locker is first used
-/// there, all goes by that clock, so that a test of an hour takes no time.
+/// In a runtime whose clock is [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) when the store is first used
+/// there, all goes by that clock, so that a test of an hour takes no time. A clock that is paused later changes nothing. Each
+/// such test needs a store of its own: the clocks of two runtimes show different times.
 ///
 /// ```
 /// use std::time::Duration;

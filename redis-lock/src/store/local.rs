@@ -41,6 +41,8 @@ struct State {
     /// What all commands fail with.
     failure: Option<RedisError>,
     fronts: HashMap<SessionId, Weak<Front>>,
+    /// Of each runtime that has used the store: its own engine if its clock was paused then.
+    engines: HashMap<Id, Option<Engine>>,
 }
 
 impl Shared {
@@ -83,6 +85,7 @@ impl Shared {
                 memory,
                 failure,
                 fronts,
+                ..
             } = &mut *self.state();
             if let Some(failure) = failure {
                 return Err(failure.clone());
@@ -105,6 +108,31 @@ impl Shared {
             front.is_told(&lock, push);
         }
         Ok(view)
+    }
+
+    /// The engine of its own that the current runtime has, if its clock was paused when it first used the store.
+    fn own_engine(self: &Arc<Self>) -> Option<(Id, Engine)> {
+        let runtime = Handle::try_current().ok()?;
+        let id = runtime.id();
+        let mut state = self.state();
+        let is_new = !state.engines.contains_key(&id);
+        let own = state
+            .engines
+            .entry(id)
+            .or_insert_with(Engine::of_paused_runtime);
+        let own = own.clone().map(|own| (id, own));
+        drop(state);
+        if is_new {
+            let remembered = Remembered {
+                shared: Arc::downgrade(self),
+                runtime: id,
+            };
+            runtime.spawn(async move {
+                let _remembered = remembered;
+                pending::<()>().await;
+            });
+        }
+        own
     }
 
     fn front(&self, engine: Option<Engine>, listener: MakeListener) -> Arc<Front> {
@@ -148,7 +176,7 @@ pub(crate) struct Local {
     listener: MakeListener,
     front: Arc<Front>,
     /// Of runtimes whose clocks are paused.
-    of_paused: Arc<Mutex<HashMap<Id, Arc<Front>>>>,
+    of_paused: Mutex<HashMap<Id, Arc<Front>>>,
 }
 
 impl Local {
@@ -157,7 +185,7 @@ impl Local {
             front: shared.front(None, listener),
             shared: Arc::clone(shared),
             listener,
-            of_paused: Arc::default(),
+            of_paused: Mutex::default(),
         })
     }
 
@@ -172,25 +200,21 @@ impl Local {
         self.of_paused().unwrap_or_else(|| Arc::clone(&self.front))
     }
 
-    /// The front of the current runtime, if the runtime's clock is paused.
+    /// The front of the current runtime, if that has an engine of its own.
     fn of_paused(&self) -> Option<Arc<Front>> {
-        let runtime = Handle::try_current().ok()?;
-        let known = lock(&self.of_paused).get(&runtime.id()).cloned();
-        if known.is_some() {
-            return known;
+        let (runtime, engine) = self.shared.own_engine()?;
+        let mut fronts = self
+            .of_paused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = fronts.get(&runtime) {
+            return Some(Arc::clone(known));
         }
-        let front = self
-            .shared
-            .front(Some(Engine::of_paused_runtime()?), self.listener);
-        lock(&self.of_paused).insert(runtime.id(), Arc::clone(&front));
-        let remembered = Remembered {
-            fronts: Arc::clone(&self.of_paused),
-            runtime: runtime.id(),
-        };
-        runtime.spawn(async move {
-            let _remembered = remembered;
-            pending::<()>().await;
-        });
+        // Those of runtimes that have ended.
+        let engines: Vec<_> = self.shared.state().engines.keys().copied().collect();
+        fronts.retain(|runtime, _| engines.contains(runtime));
+        let front = self.shared.front(Some(engine), self.listener);
+        fronts.insert(runtime, Arc::clone(&front));
         Some(front)
     }
 }
@@ -227,18 +251,16 @@ impl Connection for Arc<Local> {
 
 /// Ends with its runtime.
 struct Remembered {
-    fronts: Arc<Mutex<HashMap<Id, Arc<Front>>>>,
+    shared: Weak<Shared>,
     runtime: Id,
 }
 
 impl Drop for Remembered {
     fn drop(&mut self) {
-        lock(&self.fronts).remove(&self.runtime);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.state().engines.remove(&self.runtime);
+        }
     }
-}
-
-fn lock(fronts: &Mutex<HashMap<Id, Arc<Front>>>) -> MutexGuard<'_, HashMap<Id, Arc<Front>>> {
-    fronts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_server() -> RedisError {
