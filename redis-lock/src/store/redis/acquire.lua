@@ -113,12 +113,12 @@ local function take(want)
 end
 
 local function join(want)
-  local newest = redis.call('ZREVRANGE', QUEUE, 0, 0, 'WITHSCORES')
+  local newest = redis.call('ZREVRANGE', QUEUE, '0', '0', 'WITHSCORES')
   local tail = me.queued[#me.queued]
   if tail and tail.mode == want.mode and newest[1] == place_of(ME, tail) then
     tail.to, tail.text = want.to, nil
   else
-    redis.call('ZADD', QUEUE, (tonumber(newest[2]) or 0) + 1, place_of(ME, want))
+    redis.call('ZADD', QUEUE, number((tonumber(newest[2]) or 0) + 1), place_of(ME, want))
     me.queued[#me.queued + 1] = { mode = want.mode, from = want.from, to = want.to }
     made[3] = made[3] or queued == 0
     queued = queued + 1

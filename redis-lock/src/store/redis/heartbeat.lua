@@ -9,7 +9,8 @@
 
 local ME, DONE_BELOW, LEASE = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local clock = time[1] .. string.sub('00000' .. time[2], -6)
+local now = tonumber(clock)
 local word = redis.call('GET', KEYS[1])
 
 --@state
@@ -24,7 +25,7 @@ if not full then
   end
   local keeps = ARGV[5] == '1' and left < LEASE
   if not keeps or LEASE <= span then
-    if keeps then redis.call('PEXPIRE', KEYS[1], LEASE) end
+    if keeps then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
     return view()
   end
 end
@@ -36,7 +37,7 @@ me.pushes = ARGV[2]
 done_below(me, DONE_BELOW)
 stay_alive(me)
 if ARGV[5] == '1' and me.grant and lease_end_of(ME) < now + LEASE * 1000 then
-  redis.call('ZADD', GRANTS, now + LEASE * 1000, ME)
+  redis.call('ZADD', GRANTS, number(now + LEASE * 1000), ME)
   keep(LEASE)
 end
 serve()

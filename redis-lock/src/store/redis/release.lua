@@ -19,7 +19,8 @@ end
 local ME, FROM, TO, KEEP_OUT, LEASE =
   ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local clock = time[1] .. string.sub('00000' .. time[2], -6)
+local now = tonumber(clock)
 
 --@state
 
@@ -60,7 +61,7 @@ if grant and starts(grant) then
   if KEEP_OUT > 0 then
     local over = '!' .. ME
     local lease_end = math.max(now + KEEP_OUT * 1000, lease_end_of(over))
-    holders = holders + redis.call('ZADD', GRANTS, lease_end, over)
+    holders = holders + redis.call('ZADD', GRANTS, number(lease_end), over)
     made[2] = true
     keep(KEEP_OUT)
   end
@@ -74,13 +75,13 @@ for i = #me.queued, 1, -1 do
     cut(ME, me, range, TO + 1)
   end
 end
+local before = last
 serve()
 -- Nobody will give back what keeps the head of the queue out: it has to know when that ends.
-local head = queued > 0 and redis.call('ZRANGE', QUEUE, 0, 0)[1]
-if head and redis.call('ZCOUNT', GRANTS, '-inf', '+inf') > 0 then
-  local session = string.match(head, '^%x+')
+if queued > 0 and holders > 0 and last == before then
+  local session = string.match(redis.call('ZRANGE', QUEUE, '0', '0')[1], '^%x+')
   local holds = false
-  for _, holder in ipairs(redis.call('ZREVRANGE', GRANTS, 0, BATCH)) do
+  for _, holder in ipairs(redis.call('ZREVRANGE', GRANTS, '0', number(BATCH))) do
     holds = holds or string.sub(holder, 1, 1) ~= '!'
   end
   if not holds and session ~= ME and record_of(session).pushes ~= '-' then publish(session, 'sooner') end

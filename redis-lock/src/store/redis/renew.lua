@@ -9,7 +9,8 @@
 local ME, TICKET, TTL, EPOCH, LEASE =
   ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local clock = time[1] .. string.sub('00000' .. time[2], -6)
+local now = tonumber(clock)
 local word = redis.call('GET', KEYS[1])
 
 -- One session alone, and the same ttl as before, which is what most renewals are.
@@ -21,8 +22,8 @@ if word and string.sub(word, 1, #ME + 1) == ME .. ' ' then
     and TICKET >= tonumber(from) and TICKET <= tonumber(to) then
     local left = redis.call('PTTL', KEYS[1])
     if left > 0 and left <= TTL then
-      redis.call('PEXPIRE', KEYS[1], TTL)
-      return string.format('%.0f 0 0 - %s+%d', now, range, TTL)
+      redis.call('PEXPIRE', KEYS[1], ARGV[4])
+      return clock .. ' 0 0 - ' .. range .. '+' .. ARGV[4]
     end
   end
 end
@@ -35,7 +36,7 @@ local function renew_alone()
   if left <= 0 or TICKET < alone.from or TICKET > alone.to or EPOCH < alone.epoch then return true end
   local lease = EPOCH == alone.epoch and math.max(TTL, left) or TTL
   if last > now + lease * 1000 then return false end
-  redis.call('PEXPIRE', KEYS[1], lease)
+  redis.call('PEXPIRE', KEYS[1], number(lease))
   if EPOCH > alone.epoch or TTL > span then
     alone.epoch, alone.text, span = EPOCH, nil, math.max(span, TTL)
     put_alone(alone, lease)
@@ -61,7 +62,7 @@ if grant and TICKET >= grant.from and TICKET <= grant.to and EPOCH >= grant.epoc
   else
     lease_end = math.max(lease_end, lease_end_of(ME))
   end
-  redis.call('ZADD', GRANTS, lease_end, ME)
+  redis.call('ZADD', GRANTS, number(lease_end), ME)
   keep(TTL)
 end
 settle()

@@ -1,8 +1,8 @@
 -- The full state of a lock, once the lock word is not enough: several sessions hold or wait. Pasted into each script
 -- at its `--@state` line, behind the part that needs only the word.
 --
--- Expects: ME (the calling session), word (the value of KEYS[1] or false), now (server's clock, µs), LEASE (waiter
--- lease, ms).
+-- Expects: ME (the calling session), word (the value of KEYS[1] or false), now and clock (the server's clock, µs, as a
+-- number and as text), LEASE (waiter lease, ms).
 -- KEYS of every script, all in one hash slot:
 --   1 word     string: '<session> <range> <longest lease, ms> <pushes>'  one session alone, and nobody waits
 --                      'full'  see the other keys      'free <token>'  free, and no token up to this one again
@@ -30,11 +30,12 @@ local saved = redis.call('HMGET', RECORDS, 'last', 'mode', 'span', ME)
 
 local full = word == 'full'
 local last, held, span = 0, false, 0
+local saved_last, saved_span
 -- The grant that the word has, and whose it is.
 local owner, alone, owner_pushes
 local found, more = false, false
 
--- tostring() loses digits above 10^14.
+-- tostring() loses digits above 10^14, and Redis takes three times as long for a number as for its text.
 local function number(n) return string.format('%d', n) end
 
 local function parse(text)
@@ -62,7 +63,7 @@ local function show(range)
   return range.text
 end
 
-local function place_of(session, range) return session .. ' ' .. number(range.from) end
+local function place_of(session, range) return range.place or session .. ' ' .. number(range.from) end
 
 -- The records that this call has looked at. Those that are `changed` are written by `settle`.
 local records = {}
@@ -80,6 +81,7 @@ end
 
 if full then
   last, held, span = tonumber(saved[1]) or 0, saved[2], tonumber(saved[3]) or 0
+  saved_last, saved_span = last, span
 elseif word then
   local free = string.match(word, '^free (%d+)$')
   if free then
@@ -107,7 +109,7 @@ end
 -- A grant of the word, with a lease from now. The word outlives the clock's catching up with the last token.
 local function put_alone(range, ms)
   local text = ME .. ' ' .. show(range) .. ' ' .. span .. ' ' .. owner_pushes
-  redis.call('SET', KEYS[1], text, 'PX', ms)
+  redis.call('SET', KEYS[1], text, 'PX', number(ms))
 end
 
 -- A full memory allows this write, and after it all others of the call. Those who hold or wait already begin with it; a
@@ -137,10 +139,10 @@ local function open()
   if owner then
     left = alone_left()
     holders, held = 1, alone.mode
-    redis.call('ZADD', GRANTS, now + left * 1000, owner)
+    redis.call('ZADD', GRANTS, number(now + left * 1000), owner)
     records[owner] = { pushes = owner_pushes, grant = alone, queued = {}, changed = true }
   end
-  redis.call('SET', KEYS[1], 'full', 'PX', left + 2)
+  redis.call('SET', KEYS[1], 'full', 'PX', number(left + 2))
 end
 
 -- Nobody has the lock and nobody waits. The floor for tokens stays exactly as long as the server's clock could still
@@ -148,7 +150,7 @@ end
 local function close()
   redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS)
   local ms = math.ceil(math.max(last - now, 0) / 1000) + 2
-  local set = redis.pcall('SET', KEYS[1], 'free ' .. number(last), 'PX', ms)
+  local set = redis.pcall('SET', KEYS[1], 'free ' .. number(last), 'PX', number(ms))
   -- A full memory refuses a SET, never a DEL.
   if set.err then redis.call('DEL', KEYS[1]) end
   full, alone = false, nil
@@ -172,7 +174,7 @@ local function cut(session, record, range, from)
   local member = place_of(session, range)
   local place = redis.call('ZSCORE', QUEUE, member)
   redis.call('ZREM', QUEUE, member)
-  range.from, range.text = from, nil
+  range.from, range.text, range.place = from, nil, nil
   redis.call('ZADD', QUEUE, place, place_of(session, range))
   made[3], record.changed = true, true
 end
@@ -184,14 +186,12 @@ local function without(grant, from)
 end
 
 -- Ends what is over, and cuts leases that reach further than any can (a clock was set back). Returns how many live.
-local function mend(leases, count, forget)
-  local furthest = now + span * 1000
-  local time, sound = number(now), number(furthest)
-  if redis.call('ZCOUNT', leases, '(' .. time, sound) == count then return count end
-  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', time, 'LIMIT', 0, BATCH)
+local function mend(leases, count, furthest, forget)
+  if redis.call('ZCOUNT', leases, '(' .. clock, furthest) == count then return count end
+  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', clock, 'LIMIT', '0', number(BATCH))
   if #dead > 0 then redis.call('ZREM', leases, unpack(dead)) end
   for _, session in ipairs(dead) do forget(session, record_of(session)) end
-  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. sound, '+inf', 'LIMIT', 0, BATCH)
+  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. furthest, '+inf', 'LIMIT', '0', number(BATCH))
   for _, session in ipairs(odd) do
     -- First a write that a full memory does not refuse.
     redis.call('ZREM', leases, session)
@@ -199,15 +199,16 @@ local function mend(leases, count, forget)
     made[leases == GRANTS and 2 or 4] = true
   end
   more = more or #dead == BATCH
-  return redis.call('ZCOUNT', leases, '(' .. time, '+inf')
+  return redis.call('ZCOUNT', leases, '(' .. clock, '+inf')
 end
 
 local function repair()
+  local furthest = number(now + span * 1000)
   if holders > 0 then
-    holders = mend(GRANTS, holders, function(_, record) record.grant, record.changed = nil, true end)
+    holders = mend(GRANTS, holders, furthest, function(_, record) record.grant, record.changed = nil, true end)
   end
   if queued > 0 then
-    mend(WAITERS, waiting, function(session, record)
+    mend(WAITERS, waiting, furthest, function(session, record)
       while #record.queued > 0 do leave_queue(session, record, #record.queued) end
     end)
   end
@@ -220,7 +221,7 @@ local function put(session, record, lease_end)
   local grant = record.grant
   last = grant.token + grant.to - grant.from
   held = grant.mode
-  if redis.call('ZADD', GRANTS, lease_end, session) == 1 then
+  if redis.call('ZADD', GRANTS, number(lease_end), session) == 1 then
     made[2] = made[2] or holders == 0
     holders = holders + 1
   end
@@ -244,13 +245,13 @@ local function serve()
     if queued <= passed_over then return passed_over > 0 end
     -- Nobody holds beside a writer.
     if not fits('r') then return false end
-    local head = redis.call('ZRANGE', QUEUE, passed_over, passed_over)[1]
+    local index = number(passed_over)
+    local head = redis.call('ZRANGE', QUEUE, index, index)[1]
     local session, from = string.match(head, '^(%x+) (%d+)$')
     local record = record_of(session)
-    local place
-    for i, range in ipairs(record.queued) do
-      if number(range.from) == from then place = i end
-    end
+    from = tonumber(from)
+    local place = 1
+    while record.queued[place] and record.queued[place].from ~= from do place = place + 1 end
     local range = record.queued[place]
     local lease_end = tonumber(redis.call('ZSCORE', WAITERS, session) or 0)
     if not range then
@@ -272,6 +273,7 @@ local function serve()
         heard = publish(session, show(grant)) > 0 or record.pushes ~= 'p'
       end
       if heard then
+        range.place = head
         leave_queue(session, record, place)
         record.grant = grant
         put(session, record, lease_end)
@@ -288,7 +290,7 @@ end
 -- The waiter lease of this session, if it has a place in the queue.
 local function stay_alive(record)
   if #record.queued == 0 or record.is_alive then return end
-  redis.call('ZADD', WAITERS, now + LEASE * 1000, ME)
+  redis.call('ZADD', WAITERS, number(now + LEASE * 1000), ME)
   made[4], record.waits, record.is_alive = true, true, true
   keep(LEASE)
 end
@@ -315,11 +317,11 @@ end
 -- Writes the records that have changed. A session without a place in the queue has no waiter lease.
 local function write()
   local fields = {}
-  if saved[1] ~= number(last) then fields = { 'last', number(last) } end
+  if last ~= saved_last then fields = { 'last', number(last) } end
   if held and saved[2] ~= held then
     fields[#fields + 1], fields[#fields + 2] = 'mode', held
   end
-  if saved[3] ~= number(span) then
+  if span ~= saved_span then
     fields[#fields + 1], fields[#fields + 2] = 'span', number(span)
   end
   for session, record in pairs(records) do
@@ -344,17 +346,17 @@ local latest
 local function settle()
   if holders == 0 and queued == 0 then return close() end
   write()
-  latest = redis.call('ZREVRANGE', GRANTS, 0, 1, 'WITHSCORES')
+  latest = redis.call('ZREVRANGE', GRANTS, '0', '1', 'WITHSCORES')
   local left = redis.call('PTTL', KEYS[1])
   local ms = math.max(left, math.ceil(math.max(needed, (last - now) / 1000) + 2))
   local longest = math.max(now, last, tonumber(latest[2] or 0))
   if ms > math.ceil((longest - now) / 1000) + 2 + MOST_SPARE then
-    longest = math.max(longest, tonumber(redis.call('ZREVRANGE', WAITERS, 0, 0, 'WITHSCORES')[2] or 0))
+    longest = math.max(longest, tonumber(redis.call('ZREVRANGE', WAITERS, '0', '0', 'WITHSCORES')[2] or 0))
     local enough = math.ceil((longest - now) / 1000) + 2
     if ms > enough + MOST_SPARE then ms = enough end
   end
   for i = 1, 5 do
-    if left ~= ms or made[i] then redis.call('PEXPIRE', KEYS[i], ms) end
+    if left ~= ms or made[i] then redis.call('PEXPIRE', KEYS[i], number(ms)) end
   end
 end
 
@@ -362,7 +364,7 @@ end
 -- left>'.
 -- Flags: 'f' found, 'm' more to do, '-' none.
 local function view()
-  local texts = { number(now), 0, 0, '-' }
+  local texts = { clock, 0, 0, '-' }
   local flags = (found and 'f' or '') .. (more and 'm' or '')
   if flags ~= '' then texts[4] = flags end
   if not full then
