@@ -216,7 +216,7 @@ impl Probe {
             pushes,
             command,
         };
-        let reply = store::call(&self.link, sent);
+        let reply = store::call(&self.link, Box::new(sent));
         self.reply(reply).await
     }
 
@@ -298,7 +298,7 @@ impl Drop for Probe {
                 command: release(),
             };
             self.engine.spawn(async move {
-                let reply = store::call(&link, sent);
+                let reply = store::call(&link, Box::new(sent));
                 link.within(limit, reply).await
             });
         }

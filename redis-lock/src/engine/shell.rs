@@ -450,7 +450,7 @@ impl Entry {
 
     /// Sends a command from here.
     fn send(&self, command: Command, within: Duration) -> Reply<View> {
-        let reply = store::call(&self.link, self.sent(command));
+        let reply = store::call(&self.link, Box::new(self.sent(command)));
         let link = Arc::clone(&self.link);
         Box::pin(async move {
             let reply = link.within(within, reply).await;

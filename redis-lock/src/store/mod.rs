@@ -29,7 +29,8 @@ pub(crate) struct Sent {
 /// who hear of it then may send commands themselves, which whoever sends this one may not be ready for.
 pub(crate) fn call(
     link: &Arc<Link>,
-    sent: Sent,
+    // In a box, since the futures around it are moved a dozen times.
+    sent: Box<Sent>,
 ) -> impl Future<Output = RedisResult<View>> + Send + use<> {
     let (local, server) = match link.above::<Arc<Local>>() {
         Some(local) => (Some((Arc::clone(local), sent)), None),

@@ -67,7 +67,7 @@ impl Sent {
 /// Calls the script of a command.
 pub(crate) fn call(
     link: &Arc<Link>,
-    sent: Sent,
+    sent: Box<Sent>,
 ) -> impl Future<Output = RedisResult<View>> + Send + use<> {
     let link = Arc::clone(link);
     let hash: &'static str = &sent.script().hash;
