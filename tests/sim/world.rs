@@ -964,7 +964,7 @@ impl<'a> World<'a> {
                 token,
                 until,
             } => self.granted(session, waiter, token, until),
-            Effect::Extend { waiter, until } => {
+            Effect::LeaseEnds { waiter, until } => {
                 if let Some(task) = self.sessions[session].tasks.get_mut(&waiter) {
                     task.until = until;
                     if task.phase == Phase::Holding {

@@ -167,7 +167,7 @@ pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
             Phase::Over { outcome, error, .. } => {
                 return match outcome {
                     Outcome::Released => Ok(()),
-                    Outcome::Lost(_) => Err(lost(Loss::Forgotten)),
+                    Outcome::Lost => Err(lost(Loss::Forgotten)),
                     Outcome::Failed => Err(failed(&hold.owner, error)),
                 };
             }

@@ -1,7 +1,15 @@
-//! The whole interface of the core: what it is told, and what it orders. Read this file first.
+//! The whole interface of the core: inputs and effects. Read this file first.
 //!
-//! The core has no clock, socket, task or random number. The shell tells it facts ([`Input`]), each with the time, and does
-//! what the core orders ([`Effect`]). An input that is early, late or repeated does no harm.
+//! The core has no clock, socket, task or random number. The shell tells the core facts ([`Input`]), each with the time, and
+//! executes the core's orders ([`Effect`]).
+//!
+//! A reply, a push or a timer that is early, late or repeated does no harm. For each waiter the shell keeps an order:
+//!
+//! 1. `Requested`, once.
+//! 2. `Polled`, as often as the task likes while it waits.
+//! 3. `Unlocked`, only after [`Effect::Grant`], or `Abandoned`; one of them, once.
+//!
+//! `Interrupted` may come at any time. An input about a waiter that has lost or given back the lock changes nothing.
 
 use std::{fmt, time::Duration};
 
@@ -12,8 +20,8 @@ use crate::values::{
     time::{ServerTime, Time},
 };
 
-/// A task that waits for a lock or holds it. The handle stays the same for as long as the request lives, while its ticket
-/// changes when the task has to queue again.
+/// A task that waits for a lock or holds the lock. The handle stays the same for as long as the request lives; the ticket changes
+/// when the task has to queue again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WaiterId(pub(crate) u64);
 
@@ -44,7 +52,7 @@ pub(crate) struct Terms {
 /// A fact.
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    /// A task asks for the lock. Later than all that asked before.
+    /// A task asks for the lock, and comes after all tasks that asked before.
     Requested {
         waiter: WaiterId,
         mode: Mode,
@@ -57,22 +65,22 @@ pub(crate) enum Input {
     Abandoned { waiter: WaiterId },
     /// The holder gives the lock back, and waits for the outcome.
     Unlocked { waiter: WaiterId },
-    /// Comes once for each [`Effect::Call`], unless the core has given up the call before.
+    /// The reply to an [`Effect::Call`], one for each. After the call's time limit the core ignores the reply.
     Replied {
         call: CallId,
         reply: Result<View, CallError>,
     },
     /// A push has come in.
     Pushed(Push),
-    /// Whether grants are pushed to this session. `true` also after a gap in which pushes may have been missed.
+    /// Whether grants are pushed to this session. `true` is told again after a gap in which pushes may have been missed.
     Listening(bool),
-    /// A time that [`next_timeout`](super::lock::Lock::next_timeout) named has come, or any other.
+    /// The time of [`next_timeout`](super::lock::Lock::next_timeout) has come. Does no harm at any other time.
     TimeReached,
-    /// A holder is to lose its lock; what it holds is given back.
+    /// The holder is to lose the lock, which is given back.
     Interrupted { waiter: WaiterId, why: Loss },
 }
 
-/// An order. The shell does releases first, then other calls, and wakes tasks last.
+/// An order. The shell sends releases first, then other calls, and wakes tasks last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Send the command; tell the reply by [`Input::Replied`].
@@ -81,46 +89,47 @@ pub(crate) enum Effect {
         command: Command,
         within: Duration,
     },
-    /// Have the task polled: it is its turn.
+    /// Wake the task, so that it is polled: its turn has come, or the core calls the roll.
     Wake { waiter: WaiterId },
-    /// The task holds the lock until `until`, unless that is extended. Only ever in answer to [`Input::Polled`].
+    /// The task holds the lock until `until`, or until a later [`Effect::LeaseEnds`] says. Only in answer to [`Input::Polled`].
     Grant {
         waiter: WaiterId,
         token: u64,
         until: Time,
     },
-    /// The lease of a holder lasts until `until`.
-    Extend { waiter: WaiterId, until: Time },
+    /// The holder may now rely on the lock until `until`, which may be later or earlier than before.
+    LeaseEnds { waiter: WaiterId, until: Time },
     /// The task does not get the lock.
     Refuse { waiter: WaiterId, why: Refusal },
     /// The holder has lost the lock.
     Revoke { waiter: WaiterId, why: Loss },
     /// The outcome of [`Input::Unlocked`].
     Finish { waiter: WaiterId, outcome: Outcome },
-    /// A release was not confirmed before its lease had ended anyway. `was_held`: a task had held the lock.
-    GiveUp { tickets: Tickets, was_held: bool },
+    /// A release is not sent again: the error is fatal, or the lease has ended by now. `was_held`: a task had held the lock.
+    GiveUp { was_held: bool },
 }
 
 /// Why a task does not get the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Others held the lock, or came before, for as long as the task was ready to wait.
+    /// The lock was held, or other waiters were before the task, for as long as the task was ready to wait.
     Contended,
-    /// The latest command has failed.
+    /// The latest command failed.
     Failed,
 }
 
-/// How giving back has ended.
+/// How an unlock has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Released,
     /// The store did not know the grant any more.
-    Lost(Loss),
-    /// The command has failed; the release goes on in the background.
+    Lost,
+    /// No command was answered in time, or the store refused the command. A release that may still succeed goes on in the
+    /// background.
     Failed,
 }
 
-/// A command to the store, for one session and one lock. Each may be executed late and more than once.
+/// A command to the store, for one session and one lock. A command may be executed late and more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// The only command that brings a new ticket to the store.
@@ -129,20 +138,20 @@ pub(crate) enum Command {
         wants: Vec<Want>,
         /// All tickets below this one are done.
         done_below: Ticket,
-        /// The lease of a grant that is made now.
+        /// The length of the lease, if the store makes a grant.
         ttl: Duration,
         /// The store does nothing after this time. `None`: the server's time is not known yet.
         not_after: Option<ServerTime>,
     },
-    /// The session is alive: its places in the queue, and a grant that it has not renewed yet, last for one waiter lease.
+    /// The session is alive: its places in the queue last for one waiter lease from now.
     Heartbeat {
         /// All tickets below this one are done.
         done_below: Ticket,
-        /// The grant is to last for a waiter lease as well: nobody has renewed it yet.
+        /// No task holds the grant at present, so no task renews it: the grant is to last for a waiter lease from now, at least.
         keeps_grant: bool,
     },
-    /// Sets the lease of the grant that has this ticket. Of two renewals that the store gets out of order, the one with the
-    /// higher `epoch` counts; within one epoch a renewal never shortens the lease.
+    /// Sets the lease of the grant that has this ticket. Of renewals that come out of order, the one with the higher `epoch` counts;
+    /// within one epoch a renewal never shortens the lease.
     Renew {
         ticket: Ticket,
         ttl: Duration,
@@ -151,9 +160,9 @@ pub(crate) enum Command {
     /// These tickets are done.
     Release {
         tickets: Tickets,
-        /// Others are kept out for this long, although nobody holds the lock (`min_hold`).
+        /// Other sessions are kept out for this long, although no session holds the lock (`min_hold`).
         keep_out: Duration,
-        /// What the store has if no command of anybody has changed it since the grant was made.
+        /// The state of the lock in the store, if no command has changed it since the grant was made.
         untouched: Option<Untouched>,
     },
 }
@@ -163,11 +172,11 @@ pub(crate) enum Command {
 pub(crate) struct Want {
     pub(crate) mode: Mode,
     pub(crate) tickets: Tickets,
-    /// Never queues.
+    /// The ticket never queues.
     pub(crate) is_try: bool,
 }
 
-/// A grant of a lock that was free, as it was made.
+/// A grant of a lock that was free, as the store made the grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Untouched {
     pub(crate) granted: Granted,
@@ -183,39 +192,39 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// The token of a ticket is this plus the ticket. Of two grants of a session, the later has the greater origin; a
-    /// grant that grows is a new one in this respect.
+    /// The token of a ticket is the origin plus the ticket. Of two grants of a session, the later has the greater origin; a grant
+    /// that grows gets a greater origin too.
     pub(crate) fn origin(&self) -> u64 {
         self.token.saturating_sub(self.tickets.from.0)
     }
 }
 
-/// What the store tells a session that has not asked.
+/// A message from the store that is no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Push {
     /// The session has been granted these tickets.
     Granted(Granted),
-    /// The lock will be free sooner than the session has been told.
+    /// The lock will be free sooner than the latest view said.
     Sooner,
 }
 
-/// What a session has, as the store saw it when it executed a command.
+/// What a session had in the store when a command was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// What the store's clock showed. `None`: the store has not looked at its clock, since that takes time.
+    /// The store's time. `None`: the command did not read the store's clock, which takes time.
     pub(crate) now: Option<ServerTime>,
-    /// An `Acquire` that came after its not-after: nothing was done, and nothing else is said.
+    /// An `Acquire` came after its `not_after`: the store did nothing, and the rest of the view is empty.
     pub(crate) is_late: bool,
-    /// A `Release` has found what it named.
+    /// A `Release` has found the tickets that it names.
     pub(crate) found: bool,
     pub(crate) grant: Option<GrantView>,
     /// In the order of their tickets.
     pub(crate) queued: Vec<(Mode, Tickets)>,
     /// How many ranges are in front of the session's first one.
     pub(crate) place: u64,
-    /// When the leases of the other sessions end, if nobody renews them.
+    /// For how long the leases of the other sessions last, if no session renews its lease.
     pub(crate) others_left: Duration,
-    /// What is done for others in one command is bounded, and there was more to do.
+    /// The command has left work for other sessions undone, since one command does a bounded amount.
     pub(crate) more: bool,
 }
 
@@ -224,11 +233,11 @@ pub(crate) struct GrantView {
     pub(crate) granted: Granted,
     /// What is left of the lease.
     pub(crate) left: Duration,
-    /// That of the renewal that has set the lease; 0 before the first.
+    /// The epoch of the renewal that has set the lease; 0 before the first renewal.
     pub(crate) epoch: u64,
 }
 
-/// What a failed command means.
+/// What a failed command means to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallError {
     pub(crate) kind: CallErrorKind,
@@ -238,7 +247,7 @@ pub(crate) struct CallError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallErrorKind {
-    /// It may be over in a moment.
+    /// The next try may succeed.
     Transient,
     /// The login was refused: the server's users may be being loaded, or the password is wrong.
     Login,

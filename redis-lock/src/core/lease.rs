@@ -1,27 +1,30 @@
 //! The lease of a grant: until when the session may rely on it, and when to renew it.
 //!
-//! 1. The end is counted from before a command was sent, so it is never later than the store's.
-//! 2. Only a reply moves the end further away. A renewal that may shorten the lease moves it closer at once.
+//! 1. A lease is counted from the moment before its command was sent, so the session's end is never later than the store's end.
+//! 2. Only a reply moves the end further away. A renewal that may shorten the lease moves the end closer when it is sent.
 
 use std::time::Duration;
 
 use crate::{
-    core::{calls::Call, io::CallId},
+    core::{calls::Call, io::CallId, lock::WAITER_LEASE},
     values::{loss::Loss, time::Time},
 };
 
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    /// The lease began no earlier than this, and lasts for `length`.
+    /// The lease began at this time or later, and lasts for `length`.
     sent: Time,
     length: Duration,
+    /// Until when the session relies on the lease: a margin before the store's end.
     until: Time,
-    /// Calls with a lower number were sent before the lease, as it is now, was known.
-    learnt: CallId,
-    /// That of the latest renewal that was sent.
+    /// The number of the next call when this end became known. Only the reply to that call or to a later one may bring the end
+    /// closer. [`Grant::learnt`](super::grant::Grant::learnt) is about the tickets, which may become known at another time.
+    end_learnt: CallId,
+    /// The epoch of the latest renewal that was sent or seen.
     epoch: u64,
-    /// What the renewals of that epoch set; `None` before the first renewal.
-    ttl: Option<Duration>,
+    /// The length that the latest command with a lease asked for: a renewal of `epoch`, or the `acquire` that made the grant.
+    /// `None`: not known.
+    asked_ttl: Option<Duration>,
     renewal: Renewal,
 }
 
@@ -32,7 +35,7 @@ enum Renewal {
         call: CallId,
         limit: Time,
     },
-    /// The latest renewal has failed; the next one is due then.
+    /// The latest renewal has failed; the next one is due at `again`.
     Failed {
         again: Time,
     },
@@ -41,9 +44,9 @@ enum Renewal {
 /// For how long the grant is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// The longest ttl of the holders that hold on.
+    /// The longest ttl of the holders without a fixed end, and of the tasks that are offered the lock.
     pub(crate) ttl: Option<Duration>,
-    /// When the last of the other holders ends.
+    /// The latest of the fixed ends of the other holders.
     pub(crate) end: Option<Time>,
     /// The lease must reach as far as `end` without delay.
     pub(crate) at_once: bool,
@@ -58,40 +61,50 @@ impl Wanted {
 }
 
 impl Lease {
-    /// A lease of which `length` was left when a command was executed that was sent at `sent`.
-    pub(crate) fn new(sent: Time, length: Duration, epoch: u64, learnt: CallId) -> Self {
+    /// `length`: what was left of the lease when a command that was sent at `sent` was executed.
+    pub(crate) fn new(sent: Time, length: Duration, epoch: u64, end_learnt: CallId) -> Self {
         Lease {
             sent,
             length,
-            until: end(sent, length),
-            learnt,
+            until: reliable_until(sent, length),
+            end_learnt,
             epoch,
-            ttl: None,
+            asked_ttl: None,
             renewal: Renewal::None,
         }
     }
 
+    /// Until when the session may rely on the lease.
     pub(crate) fn until(&self) -> Time {
         self.until
     }
 
-    /// The store keeps the lease for as long as that.
+    /// Whether the store keeps the lease until `end`.
     pub(crate) fn reaches(&self, end: Time) -> bool {
         self.sent + self.length + SLACK >= end
     }
 
-    /// Where the store's lease ends at the earliest.
-    pub(crate) fn end(&self) -> Time {
+    /// When the lease in the store ends, at the earliest. Without the margin of [`until`](Self::until).
+    pub(crate) fn store_end(&self) -> Time {
         self.sent + self.length
     }
 
-    pub(crate) fn length(&self) -> Duration {
-        self.length
+    /// For how long the store may keep the lease, at the most: a renewal may have been executed without a reply.
+    pub(crate) fn longest(&self, now: Time) -> Duration {
+        self.store_end()
+            .since(now)
+            .max(self.asked_ttl.unwrap_or_default())
     }
 
-    /// For how long the store may keep the lease: a renewal may have been executed without a reply.
-    pub(crate) fn longest(&self, now: Time) -> Duration {
-        self.end().since(now).max(self.ttl.unwrap_or_default())
+    /// When the next heartbeat must keep a lease that no task has taken, and so no task renews. `planned`: the next heartbeat
+    /// anyway, which will do if it comes in the second third of the lease.
+    pub(crate) fn due_untaken(&self, planned: Time) -> Time {
+        let third = self.third();
+        if self.length < WAITER_LEASE {
+            third
+        } else {
+            planned.clamp(third, third + self.length / 3)
+        }
     }
 
     /// When a third of the lease is over.
@@ -99,16 +112,16 @@ impl Lease {
         self.sent + self.length / 3
     }
 
-    /// The grant was made with this ttl, so a renewal to the same ttl changes nothing but the lease's end.
-    pub(crate) fn was_asked_for(&mut self, ttl: Duration) {
-        self.ttl = Some(ttl);
+    /// The grant was made with this ttl. A renewal to the same ttl then changes the end of the lease and nothing else.
+    pub(crate) fn was_made_with(&mut self, ttl: Duration) {
+        self.asked_ttl = Some(ttl);
     }
 
     pub(crate) fn is_over(&self, now: Time) -> bool {
         now >= self.until
     }
 
-    /// A reply to a command says that this much was left when the command was executed, between `call.sent` and now.
+    /// The reply to `call` says that `left` was left when the command was executed, between `call.sent` and now.
     pub(crate) fn told(
         &mut self,
         call: &Call,
@@ -117,24 +130,24 @@ impl Lease {
         next: CallId,
         now: Time,
     ) {
-        // A lease that has ended here stays so, since its holder may have seen it end.
+        // A lease that has ended stays ended, since its holder may have seen the end.
         if self.is_over(now) {
             return;
         }
-        if call.id >= self.learnt && now + left < self.until {
-            // The store has forgotten the lease that was known, and has made another one.
+        if call.id >= self.end_learnt && now + left < self.until {
+            // The store has forgotten the known lease, and has made a shorter one.
             self.sent = call.sent;
             self.length = left;
-            self.until = end(call.sent, left);
+            self.until = reliable_until(call.sent, left);
             return;
         }
-        // A renewal of a later epoch may have cut what this reply speaks of.
-        if epoch >= self.epoch && call.sent + left > self.end() + SLACK {
+        // A renewal of a later epoch may have cut the lease that this reply shows.
+        if epoch >= self.epoch && call.sent + left > self.store_end() + SLACK {
             self.epoch = epoch;
             self.sent = call.sent;
             self.length = left;
-            self.until = end(call.sent, left);
-            self.learnt = next;
+            self.until = reliable_until(call.sent, left);
+            self.end_learnt = next;
         }
     }
 
@@ -147,8 +160,9 @@ impl Lease {
         }
         let left = self.until.since(now);
         let wanted_left = wanted.until(now).since(now);
-        // A crash costs others the lease of those who hold, not of those who did.
-        if left > wanted_left.max(super::lock::WAITER_LEASE) + SLACK {
+        // An earlier holder with a longer ttl has left this lease. It is cut: if this process dies, other sessions wait for the
+        // ttl of the present holders.
+        if left > wanted_left.max(WAITER_LEASE) + SLACK {
             return Some(now);
         }
         let moving = wanted.ttl.map(|ttl| {
@@ -166,19 +180,19 @@ impl Lease {
     /// A renewal to `ttl` is sent now. Returns its epoch.
     pub(crate) fn renews(&mut self, ttl: Duration, now: Time, call: CallId, limit: Time) -> u64 {
         self.renewal = Renewal::UnderWay { call, limit };
-        if self.ttl != Some(ttl) || now + ttl + SLACK < self.end() {
+        if self.asked_ttl != Some(ttl) || now + ttl + SLACK < self.store_end() {
             self.epoch += 1;
-            self.ttl = Some(ttl);
-            if end(now, ttl) < self.until {
+            self.asked_ttl = Some(ttl);
+            if reliable_until(now, ttl) < self.until {
                 self.sent = now;
                 self.length = ttl;
-                self.until = end(now, ttl);
+                self.until = reliable_until(now, ttl);
             }
         }
         self.epoch
     }
 
-    /// That renewal was answered. It may have been one of an earlier grant.
+    /// The renewal `call` was answered. If `call` renewed an earlier grant, nothing changes.
     pub(crate) fn renewed(&mut self, call: CallId) {
         if self.is_under_way(call) {
             self.renewal = Renewal::None;
@@ -198,13 +212,13 @@ impl Lease {
         self.renewal = Renewal::Failed { again };
     }
 
-    /// A renewal is under way, or has failed: it may have been executed.
+    /// A renewal is under way or has failed, so it may have been executed.
     pub(crate) fn may_have_been_renewed(&self) -> bool {
         self.renewal != Renewal::None
     }
 
-    /// Why the lease has ended without being renewed: this process stood still if what was to happen long before the end
-    /// did not happen.
+    /// Why the lease has ended. This process stood still (`Paused`) if its next step was due long before the end and was not done:
+    /// to send a renewal, to give one up, or to try again. Else the store was out of reach (`Unreachable`).
     pub(crate) fn loss(&self, ttl: Duration) -> Loss {
         const LONGEST_DELAY: Duration = Duration::from_secs(1);
         let delay = (ttl / 10).min(LONGEST_DELAY);
@@ -221,15 +235,15 @@ impl Lease {
     }
 }
 
-/// Below this, differences of leases are not worth a command.
+/// Smaller differences between leases are not worth a command.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// The two clocks may drift apart by a hundredth, and the store counts in milliseconds.
+/// This process's clock and the store's may drift apart by a hundredth, and the store counts in milliseconds.
 fn margin(length: Duration) -> Duration {
     length / 100 + Duration::from_millis(2)
 }
 
-/// Until when a lease of this length may be relied upon.
-pub(crate) fn end(sent: Time, length: Duration) -> Time {
+/// Until when a session may rely on a lease of this length: the length less a margin.
+pub(crate) fn reliable_until(sent: Time, length: Duration) -> Time {
     sent + length.saturating_sub(margin(length))
 }

@@ -27,28 +27,29 @@ use crate::{
 pub(crate) const WAITER_LEASE: Duration = Duration::from_secs(3);
 /// How often a session that waits sends a heartbeat.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A task whose turn it is, and that is not polled for this long, is passed over. After half of that all behind it in the
-/// grant are woken, so that those who are not polled either are passed over with it.
+/// A task that is offered the lock and is not polled for this long is passed over.
 pub(crate) const UNPOLLED: Duration = Duration::from_secs(1);
+/// When a task has been offered the lock for this long and was not polled, all tasks behind it in the grant are woken. The tasks
+/// that are not polled then are passed over together, not one a second.
 pub(crate) const ROLL_CALL: Duration = Duration::from_millis(500);
 /// How long a heartbeat may take: short enough for another one before the waiter lease ends.
 pub(crate) const LONGEST_BEAT: Duration = Duration::from_millis(1500);
-/// An `acquire` may be executed for this much longer than its reply is waited for.
+/// The store may execute an `acquire` for this much longer than the session waits for the reply.
 pub(crate) const LATE_MARGIN: Duration = Duration::from_millis(250);
-/// How long a command may be on its way where the server's clock does not say. TCP may take longer; this covers links that
-/// were slow, not those that were dead.
+/// How long a command may be on its way where the server's clock does not say. TCP may take longer: this covers a slow link, not
+/// a dead link.
 pub(crate) const LATEST_ARRIVAL: Duration = Duration::from_secs(30);
-/// How long the reply to a release may take that no task waits for, before the release is sent once more.
+/// A release that no task waits for is sent once more if no reply has come for this long.
 pub(crate) const IMPATIENCE: Duration = Duration::from_millis(100);
-/// A link that broke is often back at the next try, and there are two links: that of the task's runtime and the engine's. So
-/// many tries are made, also if the task's time is over.
+/// At least so many tries are made, also if the task's time is over: a link that broke is often back at the next try, and there are two
+/// links, one of the task's runtime and one of the engine.
 pub(crate) const TRIES: u32 = 3;
-/// How long a login that is refused is taken for one that will be granted in a moment.
+/// For this long a refused login is tried again, since the server's users may be being loaded.
 pub(crate) const LOGIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Ranges in one `acquire`.
 pub(crate) const MOST_WANTS: usize = 100;
 
-/// What is known of the server's clock.
+/// A reading of the server's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Estimate {
     /// What the server's clock showed between `sent` and `received`.
@@ -86,21 +87,21 @@ pub(crate) struct Lock {
     pub(crate) alive_since: Option<Time>,
     /// When the next heartbeat is due, if one is needed.
     pub(crate) beat_at: Option<Time>,
-    /// A push has told of something that the reply to a heartbeat will tell more about.
-    pub(crate) asks: bool,
+    /// The next heartbeat is due at once: a push, an ended wait or a reply that was cut short needs its answer.
+    pub(crate) must_ask: bool,
     pub(crate) listening: bool,
-    /// A push that came before the reply to its `acquire`.
+    /// A push of a grant that came before the reply to the grant's `acquire`.
     pub(crate) early: Option<Granted>,
     pub(crate) failures: Failures,
-    /// Replies one after another that said "too late".
+    /// How many replies in a row said "too late".
     pub(crate) lates: u32,
-    /// Pauses are spread by a number that differs from lock to lock.
+    /// The state of the random numbers that make pauses differ from lock to lock.
     pub(crate) spread: u64,
 }
 
 impl Lock {
-    /// `first`: above every ticket that this session ever had for this lock. `clock`: the latest that is known of the
-    /// server's clock. `spread`: any number, different for each session and lock.
+    /// `first`: above every ticket that this session ever had for this lock. `clock`: the latest reading of the server's clock.
+    /// `spread`: any number, different for each session and lock.
     pub(crate) fn new(
         first: Ticket,
         clock: Option<Estimate>,
@@ -115,7 +116,7 @@ impl Lock {
             clock,
             alive_since: None,
             beat_at: None,
-            asks: false,
+            must_ask: false,
             listening,
             early: None,
             failures: Failures::default(),
@@ -126,7 +127,7 @@ impl Lock {
 
     pub(crate) fn handle(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         let before = effects.len();
-        // Before all else: what comes in after a lease has ended does not explain why it has ended.
+        // Before all else: an input that comes in after the lease has ended does not explain why the lease has ended.
         self.end_grant_in_time(now, effects);
         match input {
             Input::Requested {
@@ -136,7 +137,7 @@ impl Lock {
                 queue,
             } => self.requested(waiter, mode, terms, queue, now),
             Input::Polled { waiter } => {
-                // Most polls are no news.
+                // Most polls change nothing.
                 if !self.polled(waiter, now, effects) && effects.len() == before {
                     return;
                 }
@@ -146,7 +147,7 @@ impl Lock {
             Input::Interrupted { waiter, why } => self.interrupted(waiter, why, now, effects),
             Input::Replied { call, reply } => self.replied(call, reply, now, effects),
             Input::Pushed(Push::Granted(granted)) => self.pushed(granted, now),
-            Input::Pushed(Push::Sooner) => self.asks |= !self.queued.is_empty(),
+            Input::Pushed(Push::Sooner) => self.must_ask |= !self.queued.is_empty(),
             Input::Listening(listening) => {
                 if listening && (!self.queued.is_empty() || self.calls.acquiring().is_some()) {
                     self.beat_at = Some(now);
@@ -158,14 +159,15 @@ impl Lock {
         self.go_on(now, effects);
     }
 
-    /// Whether to be polled is news: the task is called for, or has been passed over.
+    /// Whether a poll of the task is news: the task was woken, or was passed over.
     pub(crate) fn awaits_poll(&self, id: WaiterId) -> bool {
         let waiter = self
             .waiters
             .ticket(id)
             .and_then(|ticket| self.waiters.get(ticket));
-        waiter
-            .is_none_or(|waiter| waiter.is_called || matches!(waiter.stage, Stage::Offered { .. }))
+        waiter.is_none_or(|waiter| {
+            waiter.in_roll_call || matches!(waiter.stage, Stage::Offered { .. })
+        })
     }
 
     /// Nothing is left to do, here or in the store.
@@ -174,7 +176,7 @@ impl Lock {
             && self.grant.is_none()
             && self.queued.is_empty()
             && self.calls.is_empty()
-            && !self.asks
+            && !self.must_ask
     }
 
     /// When the lease of the grant ends.
@@ -182,16 +184,18 @@ impl Lock {
         self.grant.as_ref().map(|grant| grant.lease.until())
     }
 
-    /// What is to be given back so far. `None`: nothing.
+    /// The present point in the order of what is given back. `None`: nothing is to be given back.
     pub(crate) fn mark(&self) -> Option<Mark> {
         let mark = self.calls.mark();
         self.owes(mark).then_some(mark)
     }
 
-    /// Whether something of that is still to be given back.
+    /// Whether something that was to be given back at `mark` still is: a release that is not confirmed, or an `acquire` without a
+    /// reply for tickets of which no task is left.
     pub(crate) fn owes(&self, mark: Mark) -> bool {
-        let deserted = |tickets| self.waiters.within(tickets).next().is_none();
-        self.calls.has_release_up_to(mark) || self.calls.acquires_up_to(mark).any(deserted)
+        let mut acquires = self.calls.acquires_up_to(mark);
+        self.calls.has_release_up_to(mark)
+            || acquires.any(|tickets| self.waiters.none_within(tickets))
     }
 
     /// Above every ticket so far.
@@ -210,11 +214,11 @@ impl Lock {
             failures: 0,
             asked: None,
             decides: None,
-            is_called: false,
+            in_roll_call: false,
         });
     }
 
-    /// Returns whether that changes anything.
+    /// Returns whether the poll changes anything.
     fn polled(&mut self, id: WaiterId, now: Time, effects: &mut Vec<Effect>) -> bool {
         if self.waiters.unpark(id) {
             return true;
@@ -225,7 +229,7 @@ impl Lock {
         let Some(waiter) = self.waiters.get_mut(ticket) else {
             return false;
         };
-        waiter.is_called = false;
+        waiter.in_roll_call = false;
         let (Stage::Offered { .. }, Some(grant)) = (waiter.stage, &self.grant) else {
             return false;
         };
@@ -249,60 +253,56 @@ impl Lock {
         }
     }
 
-    /// The task has no more use for the lock. `waits`: it waits for the outcome.
+    /// The task has no more use for the lock. `waits`: the task waits for the outcome.
     fn leaves(&mut self, id: WaiterId, waits: bool, now: Time, effects: &mut Vec<Effect>) {
         let Some(ticket) = self.waiters.ticket(id) else {
-            self.waiters.remove_waiter(id);
+            self.waiters.remove_waiter(id); // parked, or gone
             return;
         };
-        let finish = |effects: &mut Vec<Effect>, outcome| {
-            if waits {
-                effects.push(Effect::Finish {
-                    waiter: id,
-                    outcome,
-                });
-            }
-        };
-        let Some(waiter) = self.waiters.get(ticket) else {
+        let is_last = self.is_last(ticket);
+        let Some(waiter) = self.waiters.get_mut(ticket) else {
             return;
         };
         if let Stage::Cooling { .. } = waiter.stage {
-            return; // its turn was over before
+            return; // the turn was over before
         }
-        let (stage, terms, cools) = (waiter.stage, waiter.terms, waiter.cools_until(now));
-        let is_last = self.is_last(ticket);
-        match cools {
-            // Others of this session are next, or may be.
-            Some(until) if !is_last || self.calls.acquiring().is_some() => {
-                if let Some(waiter) = self.waiters.get_mut(ticket) {
-                    waiter.stage = Stage::Cooling { until };
-                }
-                return finish(effects, Outcome::Released);
+        let is_active = matches!(waiter.stage, Stage::Active(_));
+        let limit = waiter.terms.command_timeout;
+        let cools_until = waiter.cools_until(now);
+        // While others of this session may be next, the grant stays here until `min_hold` is over.
+        let others_may_follow = !is_last || self.calls.acquiring().is_some();
+        let given_back = match cools_until {
+            Some(until) if others_may_follow => {
+                waiter.stage = Stage::Cooling { until };
+                None
             }
-            _ => {}
+            _ => {
+                self.waiters.remove(ticket);
+                self.grant.take_if(|_| is_last)
+            }
+        };
+        if let Some(grant) = given_back {
+            let lasts = grant.lease.longest(now);
+            let lasts = cools_until.map_or(lasts, |until| until.since(now).max(lasts));
+            let release = Release {
+                keep_out_until: cools_until,
+                was_held: is_active,
+                finishes: waits.then_some((id, call_limit(now, limit))),
+                limit,
+                ..Release::of(grant.tickets(), lasts, now)
+            };
+            return self.begin_release(release, grant.untouched, now, effects);
         }
-        self.waiters.remove(ticket);
-        let is_active = matches!(stage, Stage::Active(_));
-        match self.grant.take_if(|_| is_last) {
-            Some(grant) => {
-                let finishes = waits.then_some((id, call_limit(now, terms.command_timeout)));
-                let length = grant.lease.longest(now);
-                let length = cools.map_or(length, |until| until.since(now).max(length));
-                let release = Release {
-                    keep_out_until: cools,
-                    was_held: is_active,
-                    finishes,
-                    limit: terms.command_timeout,
-                    ..Release::of(grant.tickets(), length, now)
-                };
-                self.begin_release(release, grant.untouched, now, effects);
-            }
-            None if is_active => finish(effects, Outcome::Released),
-            None => {}
+        if waits && is_active {
+            let outcome = Outcome::Released;
+            effects.push(Effect::Finish {
+                waiter: id,
+                outcome,
+            });
         }
     }
 
-    /// Whether no other ticket of the grant has a task, and this one is of the grant.
+    /// Whether the ticket is of the grant, and all other tickets of the grant are done.
     fn is_last(&self, ticket: Ticket) -> bool {
         self.grant.as_ref().is_some_and(|grant| {
             let tickets = grant.tickets();
@@ -324,7 +324,7 @@ impl Lock {
         match reply {
             Ok(view) => {
                 self.answered(&call, &view, now, effects);
-                // A view that says nothing decides nothing.
+                // A view that is late says nothing, so it decides nothing.
                 if !view.is_late {
                     self.decide(call.id, Refusal::Contended, effects);
                 }
@@ -369,8 +369,8 @@ impl Lock {
         }
     }
 
-    /// The store knows the ticket, as far as is known here.
-    pub(crate) fn is_known(&self, ticket: Ticket) -> bool {
+    /// The ticket is granted or queued, as far as this session knows.
+    pub(crate) fn is_at_store(&self, ticket: Ticket) -> bool {
         let is_granted = |grant: &Grant| grant.tickets().contains(ticket);
         let place = self
             .queued

@@ -11,7 +11,7 @@ use crate::{
             HEARTBEAT, IMPATIENCE, LATE_MARGIN, LATEST_ARRIVAL, LONGEST_BEAT, Lock, MOST_WANTS,
             WAITER_LEASE,
         },
-        waiters::{Stage, Waiters},
+        waiters::Stage,
     },
     values::{
         mode::Mode,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Lock {
-    /// Tells the store that tickets are done. What they had is forgotten here at once; the release goes on until confirmed.
+    /// Tells the store that tickets are done, again and again until the store has confirmed it.
     pub(crate) fn begin_release(
         &mut self,
         release: Release,
@@ -34,7 +34,7 @@ impl Lock {
         self.send_release(number, untouched, now, effects);
     }
 
-    /// The same for tickets that nobody has a use for. `length`: for how long the store may keep what they have.
+    /// The same for tickets that no task has a use for. `length`: for how long the store may keep their grant or place.
     pub(crate) fn release_range(
         &mut self,
         tickets: Tickets,
@@ -56,10 +56,10 @@ impl Lock {
             return;
         };
         release.tries += 1;
-        // It is sent once more although a reply may yet come.
+        // The release is sent once more although the first try may yet be answered.
         release.may_be_done |= release.tries > 1 && release.state == ReleaseState::InFlight;
         release.state = ReleaseState::InFlight;
-        // The link, or the runtime that is to take in the reply, may hang: it is sent once more, over another one.
+        // The link, or the runtime that is to take in the reply, may hang: the second try goes over another link.
         let patience = match release.finishes {
             Some(_) => release.limit / 2,
             None => (release.limit / 2).min(IMPATIENCE),
@@ -112,7 +112,7 @@ impl Lock {
         };
         release.may_be_done |= !error.did_nothing;
         if is_under_way {
-            return; // it was sent twice
+            return; // the release was sent twice
         }
         let pause = FIRST
             .saturating_mul(1 << release.tries.min(10))
@@ -127,16 +127,16 @@ impl Lock {
             effects.push(Effect::Finish { waiter, outcome });
         }
         if is_fatal || again >= release.expires {
-            let (tickets, was_held) = (release.tickets, release.was_held);
+            let was_held = release.was_held;
             let releases = &mut self.calls.releases;
             releases.retain(|release| release.number != number);
-            effects.push(Effect::GiveUp { tickets, was_held });
+            effects.push(Effect::GiveUp { was_held });
         } else {
             release.state = ReleaseState::Waiting { until: again };
         }
     }
 
-    /// However often a release is sent, whoever waits for the outcome waits for one time limit.
+    /// A task waits for the outcome of its release for one time limit, however often the release is sent.
     pub(crate) fn end_unlocks(&mut self, now: Time, effects: &mut Vec<Effect>) {
         for release in &mut self.calls.releases {
             if let Some((waiter, _)) = release.finishes.take_if(|(_, limit)| *limit <= now) {
@@ -146,12 +146,11 @@ impl Lock {
         }
     }
 
-    /// Ranges that nobody is left of.
+    /// Gives back grants and ranges of which all tickets are done.
     pub(crate) fn give_back(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let is_deserted = |waiters: &Waiters, tickets| waiters.within(tickets).next().is_none();
         if let Some(grant) = self
             .grant
-            .take_if(|grant| is_deserted(&self.waiters, grant.tickets()))
+            .take_if(|grant| self.waiters.none_within(grant.tickets()))
         {
             let release = Release::of(grant.tickets(), grant.lease.longest(now), now);
             self.begin_release(release, grant.untouched, now, effects);
@@ -159,14 +158,14 @@ impl Lock {
         let waiters = &self.waiters;
         let deserted: Vec<_> = self
             .queued
-            .extract_if(.., |queued| is_deserted(waiters, queued.tickets))
+            .extract_if(.., |queued| waiters.none_within(queued.tickets))
             .collect();
         for queued in deserted {
             self.release_range(queued.tickets, WAITER_LEASE, now, effects);
         }
         if let Some(doubt) = &self.calls.doubt
             && doubt.check_at <= now
-            && is_deserted(&self.waiters, doubt.tickets)
+            && self.waiters.none_within(doubt.tickets)
         {
             let release = Release {
                 brought_by: Some(doubt.first),
@@ -177,12 +176,12 @@ impl Lock {
         }
     }
 
-    /// The waiting tickets that the store is not known to know, in order.
+    /// The tickets for the next `acquire`: waiting, and not at the store as far as this session knows. In order.
     pub(crate) fn wants(&self) -> Vec<Want> {
         let mut wants: Vec<Want> = Vec::new();
         let mut previous_is_wanted = false;
         for (ticket, waiter) in self.waiters.iter() {
-            let is_wanted = waiter.stage == Stage::Waiting && !self.is_known(ticket);
+            let is_wanted = waiter.stage == Stage::Waiting && !self.is_at_store(ticket);
             if is_wanted {
                 let is_try = waiter.is_try();
                 let count = wants.len();
@@ -215,7 +214,7 @@ impl Lock {
         }
         let mut waiters = self.waiters.iter();
         let is_wanted = waiters
-            .any(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_known(ticket));
+            .any(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_at_store(ticket));
         is_wanted.then(|| self.failures.again.map_or(now, |again| again.max(now)))
     }
 
@@ -223,7 +222,7 @@ impl Lock {
     pub(crate) fn done_below(&self) -> Ticket {
         let first = self.waiters.first().unwrap_or(self.waiters.next_ticket());
         match self.calls.first_kept_out() {
-            // The store has to hear of `min_hold` as well.
+            // A release with `min_hold` tells the store itself that its tickets are done.
             Some(kept_out) => first.min(kept_out),
             None => first,
         }
@@ -280,7 +279,7 @@ impl Lock {
         });
     }
 
-    /// For how long the holders want the grant. `None`: nobody holds.
+    /// For how long the holders want the grant. `None`: no task holds the lock.
     pub(crate) fn wanted(&self, now: Time) -> Option<Wanted> {
         let grant = self.grant.as_ref()?;
         let mut wanted = Wanted::default();
@@ -316,7 +315,7 @@ impl Lock {
             }
         }
         if has_followers {
-            // When the time of the last holder is up, those behind it must be there yet.
+            // The followers keep the grant when the last holder's time is over.
             wanted.end = wanted.end.map(|end| end + WAITER_LEASE);
         }
         is_held.then_some(wanted)
@@ -346,8 +345,8 @@ impl Lock {
             return;
         };
         let mut ttl = wanted.until(now).since(now);
-        if now + ttl < grant.lease.end() {
-            // Others may come to the grant before the shorter lease is known here.
+        if now + ttl < grant.lease.store_end() {
+            // The grant may grow before the reply to this renewal comes.
             ttl = ttl.max(WAITER_LEASE);
         }
         let within = first.terms.command_timeout.min(ttl / 2);
@@ -366,7 +365,7 @@ impl Lock {
         });
     }
 
-    /// Tells the holders how long the lease lasts, where that has changed.
+    /// Tells the holders when the lease ends, if the end has changed.
     pub(crate) fn tell_leases(&mut self, effects: &mut Vec<Effect>) {
         let Some(grant) = &self.grant else {
             return;
@@ -378,7 +377,7 @@ impl Lock {
                 if until != active.until {
                     active.until = until;
                     let waiter = waiter.id;
-                    effects.push(Effect::Extend { waiter, until });
+                    effects.push(Effect::LeaseEnds { waiter, until });
                 }
             }
         }
@@ -391,26 +390,18 @@ impl Lock {
         }
         let doubt = self.calls.doubt_due();
         let next = self.beat_at.unwrap_or(now);
-        // Those behind a holder must not rely on a grant that the store has forgotten.
+        // Tasks behind a holder must learn when the store has forgotten the grant.
         let has_followers = self.grant.as_ref().is_some_and(|grant| {
             let mut within = self.waiters.within(grant.tickets());
             within.any(|(_, waiter)| waiter.stage == Stage::Waiting)
         });
         let queued = (has_followers || !self.queued.is_empty()).then_some(next);
-        // A grant that nobody has taken yet is not renewed.
-        let claim = self.grant.as_ref().filter(|_| self.wanted(now).is_none());
-        let claim = claim.map(|grant| {
-            let third = grant.lease.third();
-            if grant.lease.length() < WAITER_LEASE {
-                third
-            } else {
-                third.max(next).min(third + grant.lease.length() / 3)
-            }
-        });
-        let asks = self
-            .asks
+        let untaken = self.grant.as_ref().filter(|_| self.wanted(now).is_none());
+        let untaken = untaken.map(|grant| grant.lease.due_untaken(next));
+        let asked = self
+            .must_ask
             .then(|| self.failures.again.map_or(now, |again| again.max(now)));
-        [doubt, queued, claim, asks].into_iter().flatten().min()
+        [doubt, queued, untaken, asked].into_iter().flatten().min()
     }
 
     pub(crate) fn send_heartbeat(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -419,10 +410,10 @@ impl Lock {
         }
         self.calls.look_at_doubt(now);
         self.beat_at = Some(now + HEARTBEAT);
-        self.asks = false;
+        self.must_ask = false;
         let patience = self.waiters.iter().map(|(_, waiter)| waiter.patience());
         let within = patience.max().unwrap_or(HEARTBEAT).min(LONGEST_BEAT);
-        // What is only there for `min_hold` is not to last longer.
+        // A grant that is kept for `min_hold` alone is not to last longer.
         let keeps_grant = self.wanted(now).is_none() && self.calls.first_kept_out().is_none();
         let done_below = self.done_below();
         self.calls.tells_done(done_below);
@@ -465,7 +456,7 @@ impl Lock {
         pause * eighths / 8
     }
 
-    /// This `acquire` may have been executed, or be executed later.
+    /// Notes that this `acquire` may have been executed, or be executed later.
     pub(crate) fn doubts(
         &mut self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! When the core wants to be called again.
+//! When the core wants to be told [`TimeReached`](super::io::Input::TimeReached).
 
 use std::fmt;
 
@@ -70,8 +70,11 @@ impl Lock {
                     let end = self.end_of_wait(ticket, waiter);
                     at(end.map(|(end, _)| end), Timer::WaitEnd);
                 }
-                Stage::Offered { since, called } => {
-                    let limit = if called { UNPOLLED } else { ROLL_CALL };
+                Stage::Offered {
+                    since,
+                    has_called_roll,
+                } => {
+                    let limit = if has_called_roll { UNPOLLED } else { ROLL_CALL };
                     at(Some(since + limit), Timer::Unpolled);
                 }
                 Stage::Active(active) => at(active.end.map(|(end, _)| end), Timer::LeaseEnd),

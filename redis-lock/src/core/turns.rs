@@ -1,12 +1,12 @@
-//! Whose turn it is, and who has waited or held for long enough.
+//! Which tasks have a turn, and when the time of a waiter or of a holder is over.
 
 use std::time::Duration;
 
 use crate::{
     core::{
         calls::{Release, ReleaseState},
-        grant::Grant,
         io::{CallError, CallErrorKind, CallId, Effect, Refusal},
+        lease::Lease,
         lock::{LOGIN_PATIENCE, Lock, ROLL_CALL, TRIES, UNPOLLED, WAITER_LEASE},
         waiters::{Active, Stage, Waiter},
     },
@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Lock {
-    /// Ends the turns whose time is over, and the grant if its lease is over.
+    /// Ends turns that have reached their end, and the grant if the lease has ended.
     pub(crate) fn end_grant_in_time(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(grant) = &self.grant else {
             return;
@@ -48,9 +48,9 @@ impl Lock {
             let longest = self.longest_ttl(grant.tickets());
             let why = grant.lease.loss(longest);
             let tickets = grant.tickets();
-            // A renewal may have been executed although its reply was lost. Else the store's lease ends by itself.
+            // A renewal may have been executed although its reply was lost. If there was none, the store's lease ends by itself.
             let may_last = grant.lease.may_have_been_renewed();
-            let over = grant.lease.end() + Duration::from_millis(1);
+            let over = grant.lease.store_end() + Duration::from_millis(1);
             let within = self.waiters.within(tickets);
             let cooling = within.filter_map(|(_, waiter)| match waiter.stage {
                 Stage::Cooling { until } => Some(until),
@@ -64,7 +64,7 @@ impl Lock {
             if may_last {
                 self.begin_release(release, None, now, effects);
             } else {
-                // Not before its time, but then: who is next has to be told.
+                // Sent once the store's lease is over, so that the store lets in the next session.
                 self.calls.new_release(Release {
                     state: ReleaseState::Waiting { until: over },
                     ..release
@@ -73,7 +73,7 @@ impl Lock {
         }
     }
 
-    /// The ticket is done, or will be once its `min_hold` is over.
+    /// The ticket is done, or cools until `min_hold` is over.
     pub(crate) fn end_turn(&mut self, ticket: Ticket, now: Time) {
         let Some(waiter) = self.waiters.get_mut(ticket) else {
             return;
@@ -89,25 +89,29 @@ impl Lock {
         ttls.max().unwrap_or(WAITER_LEASE)
     }
 
-    /// Tasks that are not polled lose their turn.
+    /// Parks the tasks that were offered the lock and are not polled.
     pub(crate) fn pass_over(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(grant) = &self.grant else {
             return;
         };
         let tickets = grant.tickets();
-        let mut is_called = false;
+        let mut calls_roll = false;
         let mut is_over = false;
         for (_, waiter) in self.waiters.within_mut(tickets) {
-            if let Stage::Offered { since, called } = &mut waiter.stage {
-                is_called |= !*called && *since + ROLL_CALL <= now;
-                *called |= is_called;
+            if let Stage::Offered {
+                since,
+                has_called_roll,
+            } = &mut waiter.stage
+            {
+                calls_roll |= !*has_called_roll && *since + ROLL_CALL <= now;
+                *has_called_roll |= calls_roll;
                 is_over |= *since + UNPOLLED <= now;
             }
         }
-        if is_called {
+        if calls_roll {
             for (_, waiter) in self.waiters.within_mut(tickets) {
                 if waiter.stage == Stage::Waiting {
-                    waiter.is_called = true;
+                    waiter.in_roll_call = true;
                     effects.push(Effect::Wake { waiter: waiter.id });
                 }
             }
@@ -117,7 +121,7 @@ impl Lock {
         }
         let is_absent = |waiter: &Waiter| match waiter.stage {
             Stage::Offered { since, .. } => since + UNPOLLED <= now,
-            Stage::Waiting => waiter.is_called,
+            Stage::Waiting => waiter.in_roll_call,
             Stage::Active(_) | Stage::Cooling { .. } => false,
         };
         let within = self.waiters.within(tickets);
@@ -130,7 +134,7 @@ impl Lock {
         }
     }
 
-    /// Tasks that have waited long enough.
+    /// Ends the waits whose time is over.
     pub(crate) fn end_waits(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let mut ended = Vec::new();
         for (ticket, waiter) in self.waiters.iter() {
@@ -144,10 +148,10 @@ impl Lock {
         let next = self.calls.next_id();
         for (ticket, why) in ended {
             match self.waiters.get_mut(ticket) {
-                // One more question: a message may have been lost, or the store be out of reach.
+                // The store is asked once more: a push may have been lost, or the store be out of reach.
                 Some(waiter) if why == Refusal::Contended => {
                     waiter.decides = Some(next);
-                    self.asks = true;
+                    self.must_ask = true;
                 }
                 _ => self.refuse(ticket, why, effects),
             }
@@ -171,10 +175,10 @@ impl Lock {
         if waiter.decides.is_some() {
             return Some((last, Refusal::Failed));
         }
-        if self.is_known(ticket) {
+        if self.is_at_store(ticket) {
             return Some((end, Refusal::Contended));
         }
-        // The reply is about to come, or the second try is about to be made.
+        // A reply is under way, or another try is about to be made.
         let is_asked = self
             .calls
             .acquiring()
@@ -186,14 +190,14 @@ impl Lock {
         }
     }
 
-    /// A try does not queue behind what this session has itself.
+    /// Refuses the tries that would queue behind tickets of this session.
     pub(crate) fn refuse_tries(&mut self, effects: &mut Vec<Effect>) {
         let mut is_behind_writer = false;
         let mut is_behind_reader = false;
         let mut refused = Vec::new();
         for (ticket, waiter) in self.waiters.iter() {
-            // What the store has not told of yet decides nothing.
-            let counts = self.is_known(ticket);
+            // A ticket counts once the store has shown it.
+            let counts = self.is_at_store(ticket);
             if waiter.is_try() && waiter.stage == Stage::Waiting && !counts {
                 if is_behind_writer || (is_behind_reader && waiter.mode == Mode::Write) {
                     refused.push(ticket);
@@ -210,7 +214,7 @@ impl Lock {
         }
     }
 
-    /// Offers the lock to the tickets whose turn it is.
+    /// Offers the lock to the next writer of the grant, or to all readers of the grant.
     pub(crate) fn give_turns(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let Some(grant) = &self.grant else {
             return;
@@ -228,7 +232,7 @@ impl Lock {
             if waiter.stage == Stage::Waiting && waiter.mode == mode {
                 waiter.stage = Stage::Offered {
                     since: now,
-                    called: false,
+                    has_called_roll: false,
                 };
                 effects.push(Effect::Wake { waiter: waiter.id });
                 if mode == Mode::Write {
@@ -238,24 +242,18 @@ impl Lock {
         }
     }
 
-    /// The session has lost the grant. Those that held are told; those that had no turn yet queue again, in order.
+    /// The session has lost the grant.
     pub(crate) fn lose_grant(&mut self, why: Loss, effects: &mut Vec<Effect>) {
         if let Some(grant) = self.grant.take() {
-            self.lose_turns_of(&grant, grant.tickets(), why, effects);
+            self.lose_turns(grant.tickets(), &grant.lease, why, effects);
         }
     }
 
-    /// Some tickets of the grant are lost.
-    pub(crate) fn lose_turns(&mut self, tickets: Tickets, why: Loss, effects: &mut Vec<Effect>) {
-        if let Some(grant) = self.grant.clone() {
-            self.lose_turns_of(&grant, tickets, why, effects);
-        }
-    }
-
-    pub(crate) fn lose_turns_of(
+    /// These tickets of a grant with this lease are lost. Holders are told; tasks that had no turn yet queue again, in order.
+    pub(crate) fn lose_turns(
         &mut self,
-        grant: &Grant,
         tickets: Tickets,
+        lease: &Lease,
         why: Loss,
         effects: &mut Vec<Effect>,
     ) {
@@ -264,8 +262,8 @@ impl Lock {
         for (ticket, waiter) in self.waiters.within(tickets) {
             match waiter.stage {
                 Stage::Active(active) => {
-                    // A turn that was to end with this lease.
-                    let ends = active.end.filter(|(end, _)| grant.lease.reaches(*end));
+                    // If the turn was to end within this lease, that is why it ends.
+                    let ends = active.end.filter(|(end, _)| lease.reaches(*end));
                     let why = match (why, ends) {
                         (Loss::Paused | Loss::Unreachable, Some((_, ended))) => ended,
                         _ => why,
@@ -285,20 +283,20 @@ impl Lock {
         self.waiters.requeue(again);
     }
 
-    /// Tasks whose time is over have waited for this reply, or an earlier one.
+    /// Refuses the tasks whose time was over and that have waited for this reply. `why`: what the reply says.
     pub(crate) fn decide(&mut self, call: CallId, why: Refusal, effects: &mut Vec<Effect>) {
         let decided: Vec<_> = self
             .waiters
             .iter()
             .filter(|(_, waiter)| waiter.decides.is_some_and(|decides| decides <= call))
-            // A failed question decides nothing while another one is under way.
+            // While another question is under way, a failed question decides nothing.
             .filter(|(_, waiter)| {
                 why == Refusal::Contended || !self.calls.asks_since(waiter.decides)
             })
             .map(|(ticket, _)| ticket)
             .collect();
         for ticket in decided {
-            // It may be its turn by now.
+            // By now the ticket may be next.
             let is_next = self.grant.as_ref().is_some_and(|grant| {
                 let mut within = self.waiters.within(grant.tickets());
                 let first = within.next().map(|(first, _)| first);
@@ -332,7 +330,7 @@ impl Lock {
         }
     }
 
-    /// The `acquire` for these tickets has failed: some of their tasks do not try again.
+    /// The `acquire` for these tickets has failed. Refuses the tasks for which no further try is made.
     pub(crate) fn refuse_failed(
         &mut self,
         tickets: Tickets,
@@ -354,7 +352,7 @@ impl Lock {
         let refused: Vec<_> = self
             .waiters
             .within(tickets)
-            .filter(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_known(*ticket))
+            .filter(|(ticket, waiter)| waiter.stage == Stage::Waiting && !self.is_at_store(*ticket))
             .filter(|(_, waiter)| {
                 let is_over = waiter.wait_end().is_some_and(|end| end <= now);
                 is_hopeless || (is_over && waiter.failures >= TRIES)

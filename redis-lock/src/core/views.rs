@@ -1,9 +1,9 @@
 //! What a reply or a push changes.
 //!
-//! 1. A view may add at any time. It takes away only what was known before its call was sent: what has become known since may
-//!    have happened after the view.
+//! 1. A view may add facts at any time. A view takes away only facts that were known before its call was sent: what has become
+//!    known since may have happened after the view.
 //! 2. A push only adds.
-//! 3. The furthest state of a ticket counts: what is granted is not queued any more, what is done is neither.
+//! 3. The furthest state of a ticket counts: a granted ticket is not queued any more, a ticket that is done is neither.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     core::{
         calls::{Call, Kind, Release, ReleaseState},
         grant::{Grant, Queued},
-        io::{Effect, GrantView, Granted, Outcome, Refusal, Untouched, View},
+        io::{CallId, Effect, GrantView, Granted, Outcome, Refusal, Untouched, View},
         lease::Lease,
         lock::{Estimate, HEARTBEAT, Lock, WAITER_LEASE},
         waiters::Stage,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The server's clock may be ahead of what is known of it by this much when it makes a token.
+/// The token of a push may be ahead of the estimate of the server's clock by this much.
 const TOKEN_SLACK: Duration = Duration::from_secs(1);
 
 impl Lock {
@@ -41,12 +41,12 @@ impl Lock {
                 sent: call.sent,
                 received: now,
             });
-            // From here on an older `acquire` refuses itself, and this view shows what it may have done before.
+            // From now on the store refuses the `acquire`s in doubt, and this view shows what they may have done before.
             self.calls.doubt.take_if(|doubt| server > doubt.not_after);
         }
         if view.is_late {
             self.lates += 1;
-            // At once with the server's time; if that is too late again, after a pause.
+            // The first is sent again at once, since the server's time is known now; the next ones after a pause.
             if self.lates > 1 {
                 let pause = self.spread_out(Duration::from_millis(50));
                 self.failures.again = Some(now + pause);
@@ -79,65 +79,86 @@ impl Lock {
     }
 
     fn see_grant(&mut self, call: &Call, view: &View, now: Time, effects: &mut Vec<Effect>) {
-        if let Some(seen) = &view.grant {
-            self.has_grant(seen, call, now, effects);
-        } else if let Some(grant) = &self.grant
-            && grant.learnt <= call.id
-        {
-            self.lose_grant(Loss::Forgotten, effects);
+        match (&view.grant, &self.grant) {
+            (Some(seen), Some(grant)) => {
+                let is_older = seen.granted.origin() < grant.granted.origin();
+                if is_older && call.id < grant.learnt {
+                    return;
+                }
+                if !is_older && seen.granted.tickets.overlaps(grant.tickets()) {
+                    return self.see_grant_again(seen, call, now, effects);
+                }
+                // The store grants anew only when the old grant is over.
+                self.lose_grant(Loss::Forgotten, effects);
+                self.see_new_grant(seen, call, now, effects);
+            }
+            (Some(seen), None) => self.see_new_grant(seen, call, now, effects),
+            (None, Some(grant)) if grant.learnt <= call.id => {
+                self.lose_grant(Loss::Forgotten, effects);
+            }
+            (None, _) => {}
         }
     }
 
-    fn has_grant(&mut self, seen: &GrantView, call: &Call, now: Time, effects: &mut Vec<Effect>) {
+    /// The reply shows the session's grant, which may have grown or have a new lease.
+    fn see_grant_again(
+        &mut self,
+        seen: &GrantView,
+        call: &Call,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
         let granted = seen.granted;
         let next = self.calls.next_id();
-        if let Some(grant) = &mut self.grant {
-            let is_older = granted.origin() < grant.granted.origin();
-            if is_older && call.id < grant.learnt {
-                return;
-            }
-            if granted.tickets.overlaps(grant.tickets()) && !is_older {
-                let tickets = Tickets {
-                    from: granted.tickets.from.max(grant.tickets().from),
-                    to: granted.tickets.to.max(grant.tickets().to),
-                };
-                let before = grant.granted;
-                if granted.origin() > grant.granted.origin() {
-                    grant.learnt = next;
-                    grant.untouched = None;
-                }
-                grant.granted = Granted {
-                    mode: granted.mode,
-                    tickets,
-                    token: granted.origin() + tickets.from.0,
-                };
-                grant.lease.told(call, seen.left, seen.epoch, next, now);
-                // Tickets that were granted, and are not any more.
-                if let Some(to) = tickets.from.before()
-                    && before.tickets.from <= to
-                {
-                    let from = before.tickets.from;
-                    self.lose_turns(Tickets { from, to }, Loss::Forgotten, effects);
-                }
-                self.leave_queue(granted.mode, tickets);
-                self.tell_leases(effects);
-                return;
-            }
-            // The store grants anew only when the old grant is over.
-            self.lose_grant(Loss::Forgotten, effects);
-        }
-        if self.waiters.within(granted.tickets).next().is_none() {
-            self.release_unless_covered(granted.tickets, seen.left, call, now, effects);
+        let Some(grant) = &mut self.grant else {
             return;
+        };
+        let before = grant.granted;
+        let tickets = Tickets {
+            from: granted.tickets.from.max(before.tickets.from),
+            to: granted.tickets.to.max(before.tickets.to),
+        };
+        if granted.origin() > before.origin() {
+            grant.learnt = next;
+            grant.untouched = None;
         }
-        let lease = Lease::new(call.sent, seen.left, seen.epoch, next);
-        if lease.is_over(now) {
+        grant.granted = Granted {
+            mode: granted.mode,
+            tickets,
+            token: granted.origin() + tickets.from.0,
+        };
+        grant.lease.told(call, seen.left, seen.epoch, next, now);
+        if let Some(to) = tickets.from.before()
+            && before.tickets.from <= to
+        {
+            // The grant does not have its first tickets any more.
+            let from = before.tickets.from;
+            let lease = grant.lease.clone();
+            self.lose_turns(Tickets { from, to }, &lease, Loss::Forgotten, effects);
+        }
+        self.leave_queue(granted.mode, tickets);
+        self.tell_leases(effects);
+    }
+
+    /// The reply shows a grant that the session does not know: the tasks take it, or it is given back.
+    fn see_new_grant(
+        &mut self,
+        seen: &GrantView,
+        call: &Call,
+        now: Time,
+        effects: &mut Vec<Effect>,
+    ) {
+        let tickets = seen.granted.tickets;
+        let lease = Lease::new(call.sent, seen.left, seen.epoch, self.calls.next_id());
+        if self.waiters.none_within(tickets) {
+            self.release_unless_covered(tickets, seen.left, call, now, effects);
+        } else if lease.is_over(now) {
             // The reply came too late to be of use.
-            self.requeue_within(granted.tickets);
-            self.release_unless_covered(granted.tickets, seen.left, call, now, effects);
-            return;
+            self.requeue_within(tickets);
+            self.release_unless_covered(tickets, seen.left, call, now, effects);
+        } else {
+            self.begin_grant(seen.granted, lease);
         }
-        self.begin_grant(granted, lease);
     }
 
     fn begin_grant(&mut self, granted: Granted, lease: Lease) {
@@ -150,7 +171,7 @@ impl Lock {
         self.leave_queue(granted.mode, granted.tickets);
     }
 
-    /// The grant has these tickets. Whatever else is known of them is over.
+    /// The grant has these tickets: their ranges leave the queue.
     fn leave_queue(&mut self, mode: Mode, tickets: Tickets) {
         let mut passed = Vec::new();
         self.queued.retain(|queued| {
@@ -159,11 +180,11 @@ impl Lock {
             }
             queued.tickets.from > tickets.to
         });
-        // The store serves a session's tickets in order: it has forgotten those that it has passed over.
+        // The store serves a session's tickets in order, so it has forgotten the ranges before the grant.
         for tickets in passed {
             self.requeue_within(tickets);
         }
-        // So it has those of the other mode within the grant.
+        // The store has also forgotten the tickets of the other mode within the grant.
         let within = self.waiters.within(tickets);
         let forgotten: Vec<_> = within
             .filter(|(_, waiter)| waiter.mode != mode)
@@ -172,7 +193,7 @@ impl Lock {
         self.waiters.requeue(forgotten);
     }
 
-    /// What the reply says of a lock that was free: unless somebody comes, the store has exactly this.
+    /// Notes the state of a lock that was free. Unless another session asks, the store keeps exactly this state.
     fn notes_untouched(&mut self, call: &Call, view: &View, ttl: Duration) {
         if let (Some(grant), Some(seen)) = (&mut self.grant, &view.grant)
             && grant.learnt > call.id
@@ -183,7 +204,7 @@ impl Lock {
             && view.others_left.is_zero()
         {
             let granted = seen.granted;
-            grant.lease.was_asked_for(ttl);
+            grant.lease.was_made_with(ttl);
             grant.untouched = Some(Untouched { granted, ttl });
         }
     }
@@ -191,46 +212,56 @@ impl Lock {
     fn see_queue(&mut self, call: &Call, view: &View, now: Time, effects: &mut Vec<Effect>) {
         let next = self.calls.next_id();
         let granted_to = self.grant.as_ref().map(|grant| grant.tickets().to);
-        // What was known before the call was sent is as the view says. What has become known since stays.
-        let mut known = Vec::new();
-        self.queued.retain(|queued| {
-            let is_newer = queued.learnt > call.id;
-            if !is_newer {
-                known.push(queued.tickets);
-            }
-            is_newer
-        });
-        for (mode, tickets) in &view.queued {
-            // What is granted by now, as a push or another reply has said.
-            let from = granted_to.map_or(tickets.from, |to| tickets.from.max(to.next()));
-            let to = tickets.to;
+        // Ranges that were known before the call was sent are as the view says. Ranges that have become known since stay.
+        let known: Vec<_> = self
+            .queued
+            .extract_if(.., |queued| queued.learnt <= call.id)
+            .map(|queued| queued.tickets)
+            .collect();
+        for &(mode, Tickets { from, to }) in &view.queued {
+            // By now a push or another reply may have shown that the first tickets were granted.
+            let from = granted_to.map_or(from, |granted| from.max(granted.next()));
+            let tickets = Tickets { from, to };
             if from > to {
                 continue;
             }
-            let tickets = &Tickets { from, to };
-            if self.waiters.within(*tickets).next().is_none() {
-                self.release_unless_covered(*tickets, WAITER_LEASE, call, now, effects);
-                continue;
-            }
-            let mut newer = self.queued.iter_mut();
-            match newer.find(|queued| queued.tickets.overlaps(*tickets)) {
-                Some(queued) => {
-                    let from = queued.tickets.from.max(tickets.from);
-                    let to = queued.tickets.to.max(tickets.to);
-                    if to > queued.tickets.to {
-                        queued.learnt = next;
-                    }
-                    queued.tickets = Tickets { from, to };
-                }
-                None => self.queued.push(Queued {
-                    mode: *mode,
-                    tickets: *tickets,
-                    learnt: next,
-                }),
+            if self.waiters.none_within(tickets) {
+                self.release_unless_covered(tickets, WAITER_LEASE, call, now, effects);
+            } else {
+                self.see_range(mode, tickets, next);
             }
         }
+        self.part_ranges();
+        // All commands but `release` make the waiter lease a full one.
+        if !view.queued.is_empty() && !matches!(call.kind, Kind::Release(_)) {
+            self.alive_since = Some(self.alive_since.map_or(call.sent, |at| at.max(call.sent)));
+        }
+        self.requeue_forgotten(known, granted_to);
+    }
+
+    /// A view shows this range in the queue.
+    fn see_range(&mut self, mode: Mode, tickets: Tickets, learnt: CallId) {
+        let mut newer = self.queued.iter_mut();
+        match newer.find(|queued| queued.tickets.overlaps(tickets)) {
+            Some(queued) => {
+                let from = queued.tickets.from.max(tickets.from);
+                let to = queued.tickets.to.max(tickets.to);
+                if to > queued.tickets.to {
+                    queued.learnt = learnt;
+                }
+                queued.tickets = Tickets { from, to };
+            }
+            None => self.queued.push(Queued {
+                mode,
+                tickets,
+                learnt,
+            }),
+        }
+    }
+
+    /// Sorts the queued ranges, and cuts a range where the next range begins: an older view may show two ranges as one.
+    fn part_ranges(&mut self) {
         self.queued.sort_by_key(|queued| queued.tickets.from);
-        // An older view may show as one range what has been two ranges since.
         for place in 1..self.queued.len() {
             let next = self.queued[place].tickets.from;
             let before = &mut self.queued[place - 1].tickets;
@@ -238,23 +269,23 @@ impl Lock {
                 before.to = before.to.min(last);
             }
         }
-        // All commands but `release` make the waiter lease a full one.
-        if !view.queued.is_empty() && !matches!(call.kind, Kind::Release(_)) {
-            self.alive_since = Some(self.alive_since.map_or(call.sent, |at| at.max(call.sent)));
-        }
-        // What the store has forgotten queues again.
-        let ranges: Vec<_> = self.queued.iter().map(|queued| queued.tickets).collect();
+    }
+
+    /// Gives new tickets to the waiters that the store has forgotten. `known`: the ranges before the view. `granted_to`: the
+    /// last ticket of the grant.
+    fn requeue_forgotten(&mut self, known: Vec<Tickets>, granted_to: Option<Ticket>) {
+        let shown: Vec<_> = self.queued.iter().map(|queued| queued.tickets).collect();
         let mut forgotten = Vec::new();
         for (ticket, waiter) in known
             .into_iter()
-            .chain(ranges)
-            .flat_map(|t| self.waiters.within(t))
+            .chain(shown)
+            .flat_map(|tickets| self.waiters.within(tickets))
         {
             let mut queued = self.queued.iter();
-            let is_there =
+            let is_queued =
                 queued.any(|queued| queued.mode == waiter.mode && queued.tickets.contains(ticket));
             let is_granted = granted_to.is_some_and(|to| ticket <= to);
-            if !is_there && !is_granted && waiter.stage == Stage::Waiting {
+            if !is_queued && !is_granted && waiter.stage == Stage::Waiting {
                 forgotten.push(ticket);
             }
         }
@@ -276,7 +307,7 @@ impl Lock {
         let mut refused = Vec::new();
         let mut again = Vec::new();
         for (ticket, waiter) in self.waiters.within(tickets) {
-            if waiter.stage != Stage::Waiting || self.is_known(ticket) {
+            if waiter.stage != Stage::Waiting || self.is_at_store(ticket) {
                 continue;
             }
             if waiter.is_try() {
@@ -299,11 +330,11 @@ impl Lock {
         release.state = ReleaseState::Confirmed { at };
         release.twice_at = None;
         if let Some((waiter, _)) = release.finishes.take() {
-            // Where nothing is found after a try that failed, that one was executed.
+            // If the store finds nothing after a try that failed, that try was executed.
             let outcome = if view.found || release.may_be_done {
                 Outcome::Released
             } else {
-                Outcome::Lost(Loss::Forgotten)
+                Outcome::Lost
             };
             effects.push(Effect::Finish { waiter, outcome });
         }
@@ -317,8 +348,8 @@ impl Lock {
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
-        // A release that was sent after an `acquire` may have been executed before it, and the `acquire` then has brought
-        // the tickets to the store once more.
+        // A release may be executed before an `acquire` that was sent earlier. The `acquire` then has brought the tickets to the
+        // store once more.
         let is_acquired =
             matches!(call.kind, Kind::Acquire { tickets: asked, .. } if asked.overlaps(tickets));
         if is_acquired || !self.calls.releases_cover(tickets, Some(call.id)) {
@@ -332,18 +363,18 @@ impl Lock {
 
     /// A push says that these tickets were granted.
     pub(crate) fn pushed(&mut self, granted: Granted, now: Time) {
-        let has_grant = self
+        let is_known = self
             .grant
             .as_ref()
             .is_some_and(|grant| granted.origin() <= grant.granted.origin());
-        if has_grant || self.calls.releases_cover(granted.tickets, None) {
+        if is_known || self.calls.releases_cover(granted.tickets, None) {
             return; // known, or over
         }
         let is_queued = self
             .queued
             .iter()
             .any(|queued| queued.mode == granted.mode && granted.tickets.covers(queued.tickets));
-        // The push may be quicker than the reply to the `acquire`, or that reply be lost.
+        // The push may come before the reply to the `acquire`, or the reply be lost.
         let asking = self.waiters.within(granted.tickets).next();
         let asking = asking.filter(|(_, waiter)| waiter.mode == granted.mode);
         let is_asked = self
@@ -367,9 +398,9 @@ impl Lock {
             Some(since) if is_free && is_possible => {
                 let claim = Lease::new(since, WAITER_LEASE, 0, self.calls.next_id());
                 if claim.is_over(now) {
-                    self.asks = true;
+                    self.must_ask = true;
                 } else if let Some(grant) = &mut self.grant {
-                    // Readers that come to the readers that hold.
+                    // More readers join the readers that hold.
                     let from = grant.tickets().from;
                     let to = granted.tickets.to.max(grant.tickets().to);
                     grant.granted = Granted {
@@ -386,13 +417,13 @@ impl Lock {
                 }
             }
             _ if self.calls.acquiring().is_some() => self.early = Some(granted),
-            // The reply to a heartbeat shows what there is to it.
-            _ => self.asks = true,
+            // The reply to a heartbeat shows whether the push was true.
+            _ => self.must_ask = true,
         }
     }
 
-    /// Whether the server can have made this token since its latest reply. Anyone who may publish on the channel can send
-    /// anything.
+    /// Whether the server can have made this token since its latest reply. Every client that may publish on the channel can
+    /// send a push.
     fn can_be(&self, token: u64, now: Time) -> bool {
         self.clock.is_some_and(|clock| {
             let latest = clock.server + now.since(clock.sent) + TOKEN_SLACK;
@@ -401,8 +432,8 @@ impl Lock {
     }
 
     fn plan_heartbeat(&mut self, view: &View, call: &Call, now: Time) {
-        // Also where this session has nothing itself: a heartbeat does what the command has left over.
-        self.asks |= view.more;
+        // A heartbeat does what the command has left over, also for a session that has nothing itself.
+        self.must_ask |= view.more;
         if self.queued.is_empty() && self.grant.is_none() {
             self.beat_at = None;
             return;
@@ -416,13 +447,13 @@ impl Lock {
         let is_mine = view.grant.is_some();
         let pause = call.sent + self.pause_between_heartbeats(view.place, is_mine, waited);
         let pause = if view.place == 0 && view.grant.is_none() && !self.queued.is_empty() {
-            // Nobody sends word of a holder that has died.
+            // No push says that a holder has died: ask when the leases of the others end.
             pause.min(now + view.others_left + Duration::from_millis(2))
         } else {
             pause
         };
         let next = pause.max(now);
-        // Never later than planned: this reply may be older than what is known.
+        // Never later than planned: this reply may be older than the plan.
         let before = self.beat_at;
         self.beat_at = Some(before.map_or(next, |before| before.min(next)));
     }
@@ -436,7 +467,7 @@ impl Lock {
     ) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(2);
         const LONGEST: Duration = Duration::from_millis(100);
-        // What this session holds itself is in front of what it has queued: the reply to its release will tell.
+        // Where the session itself holds the lock, the reply to its release will tell when its queued range is next.
         if self.queued.is_empty() || is_mine || self.listening {
             HEARTBEAT
         } else {

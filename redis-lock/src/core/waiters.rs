@@ -1,4 +1,4 @@
-//! The tasks of one session that wait for one lock or hold it, in the order of their tickets.
+//! The tasks of one session that wait for one lock or hold the lock, in the order of tickets.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -23,35 +23,35 @@ pub(crate) struct Waiter {
     pub(crate) queue: Queue,
     pub(crate) requested: Time,
     pub(crate) stage: Stage,
-    /// How many `acquire` with its ticket have failed, one after another.
+    /// How many `acquire`s with the ticket have failed in a row.
     pub(crate) failures: u32,
-    /// When the first `acquire` with its ticket was sent.
+    /// When the first `acquire` with the ticket was sent.
     pub(crate) asked: Option<Time>,
-    /// It was woken to see whether it is there, and has not been polled since.
-    pub(crate) is_called: bool,
-    /// Its time is over: the reply to this call, or to a later one, decides.
+    /// The task was woken by a roll call, and has not been polled since.
+    pub(crate) in_roll_call: bool,
+    /// The task's time is over: the reply to this call, or to a later call, decides.
     pub(crate) decides: Option<CallId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// No turn yet. Whether the store knows the ticket is not said here, but by the grant and the queued ranges.
+    /// No turn yet. The stage does not say whether the ticket is queued or granted: see `grant.rs`.
     Waiting,
-    /// It is the ticket's turn since then, and its task has not been polled yet. `called`: nor has it been after a while, so
-    /// that all behind it were woken as well, to see who is there.
-    Offered { since: Time, called: bool },
+    /// The ticket has its turn since `since`, and its task has not been polled yet. `has_called_roll`: the tasks behind this
+    /// ticket were woken for that reason.
+    Offered { since: Time, has_called_roll: bool },
     /// The task holds the lock.
     Active(Active),
-    /// The task has given the lock back, and `min_hold` is not over before `until`.
+    /// The task has given the lock back, and `min_hold` keeps others out until `until`.
     Cooling { until: Time },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Active {
     pub(crate) since: Time,
-    /// When this turn ends, whatever the lease says; and why.
+    /// When and why this turn ends, also if the lease lasts longer.
     pub(crate) end: Option<(Time, Loss)>,
-    /// What the shell has been told last.
+    /// Until when the task may rely on the lock, as the shell was told last.
     pub(crate) until: Time,
 }
 
@@ -69,8 +69,8 @@ impl Waiter {
         self.queue == Queue::Never
     }
 
-    /// How long to wait for the reply to one command. A reply that comes after the lease's end is of no use, and on a link
-    /// that hangs there must be time to try again.
+    /// How long to wait for the reply to one command. A reply after the end of the lease is of no use, and where a link hangs
+    /// there must be time for a second try.
     pub(crate) fn patience(&self) -> std::time::Duration {
         (self.terms.first_ttl() / 2).min(self.terms.command_timeout)
     }
@@ -86,10 +86,10 @@ impl Waiter {
 
     /// The turn that begins now.
     pub(crate) fn active(&self, now: Time, lease: &Lease) -> Active {
-        // Where the lease is fresh, the turn lasts for as long as the lease.
+        // A lease that was made for this turn began a little earlier than the turn: both end together.
         let ttl = self.terms.ttl;
-        let ttl_end = if lease.end() + ttl / 10 >= now + ttl {
-            lease.end().min(now + ttl)
+        let ttl_end = if lease.store_end() + ttl / 10 >= now + ttl {
+            lease.store_end().min(now + ttl)
         } else {
             now + ttl
         };
@@ -109,7 +109,7 @@ impl Waiter {
 }
 
 impl Terms {
-    /// The lease to begin with.
+    /// The length of the lease that an `acquire` asks for.
     pub(crate) fn first_ttl(&self) -> std::time::Duration {
         let ttl = self.max_hold.map_or(self.ttl, |max| max.min(self.ttl));
         self.min_hold.map_or(ttl, |min| min.max(ttl))
@@ -118,10 +118,10 @@ impl Terms {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Waiters {
-    /// In the order of their tickets: a new ticket is higher than all before.
+    /// Sorted: a new ticket is higher than all tickets before.
     by_ticket: Vec<(Ticket, Box<Waiter>)>,
     tickets: BTreeMap<WaiterId, Ticket>,
-    /// Passed over, since they were not polled when their turn came. A parked waiter has no ticket.
+    /// The waiters that were passed over. A parked waiter has no ticket.
     parked: BTreeMap<WaiterId, Waiter>,
     next: Ticket,
 }
@@ -162,7 +162,7 @@ impl Waiters {
         self.tickets.get(&id).copied()
     }
 
-    /// Where the ticket is, or would be.
+    /// The index of the ticket, or the index to insert it at.
     fn place(&self, ticket: Ticket) -> usize {
         self.by_ticket.partition_point(|(other, _)| *other < ticket)
     }
@@ -207,7 +207,7 @@ impl Waiters {
             waiter.stage = Stage::Waiting;
             waiter.asked = None;
             waiter.failures = 0;
-            waiter.is_called = false;
+            waiter.in_roll_call = false;
             self.parked.insert(waiter.id, waiter);
         }
     }
@@ -221,13 +221,18 @@ impl Waiters {
         self.parked.values()
     }
 
-    /// In the order of their tickets.
+    /// In the order of tickets.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ticket, &Waiter)> {
         each(&self.by_ticket)
     }
 
     pub(crate) fn within(&self, tickets: Tickets) -> impl Iterator<Item = (Ticket, &Waiter)> {
         each(&self.by_ticket[self.places(tickets)])
+    }
+
+    /// All these tickets are done.
+    pub(crate) fn none_within(&self, tickets: Tickets) -> bool {
+        self.places(tickets).is_empty()
     }
 
     pub(crate) fn within_mut(
@@ -239,7 +244,7 @@ impl Waiters {
         range.map(|(ticket, waiter)| (*ticket, &mut **waiter))
     }
 
-    /// Gives these tickets' waiters new ones, in the order of the old.
+    /// Gives the waiters of these tickets new tickets, in the same order.
     pub(crate) fn requeue(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
         for ticket in tickets {
             if let Some(mut waiter) = self.remove(ticket) {

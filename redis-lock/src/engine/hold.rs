@@ -80,7 +80,7 @@ impl Hold {
         *self.locked() = Phase::Held { token, until };
     }
 
-    pub(crate) fn extend(&self, to: Time) {
+    pub(crate) fn lasts(&self, to: Time) {
         if let Phase::Held { until, .. } = &mut *self.locked() {
             *until = to;
         }

@@ -316,9 +316,9 @@ impl Entry {
                     hold.begins(token, until);
                 }
             }
-            Effect::Extend { waiter, until } => {
+            Effect::LeaseEnds { waiter, until } => {
                 if let Some(hold) = state.holds.get(&waiter) {
-                    hold.extend(until);
+                    hold.lasts(until);
                 }
             }
             Effect::Refuse { waiter, why } => {
@@ -341,7 +341,7 @@ impl Entry {
                     work.woken.push(hold);
                 }
             }
-            Effect::GiveUp { was_held, .. } => work.given_up = Some(was_held),
+            Effect::GiveUp { was_held } => work.given_up = Some(was_held),
         }
     }
 

@@ -89,16 +89,14 @@ fn tell(effect: &Effect) -> String {
             let until = shown(until.0);
             format!("task {} holds with token {token} until {until}", waiter.0)
         }
-        Effect::Extend { waiter, until } => {
+        Effect::LeaseEnds { waiter, until } => {
             format!("task {} holds until {}", waiter.0, shown(until.0))
         }
         Effect::Revoke { waiter, why } => format!("task {} loses the lock: {why:?}", waiter.0),
         Effect::Finish { waiter, outcome } => {
             format!("task {} has given back: {outcome:?}", waiter.0)
         }
-        Effect::GiveUp { tickets: of, .. } => {
-            format!("the release of {} is given up", tickets(*of))
-        }
+        Effect::GiveUp { .. } => "a release is given up".to_owned(),
         Effect::Wake { .. } | Effect::Refuse { .. } => unreachable!("told by `told`"),
     }
 }
