@@ -1,4 +1,4 @@
-//! Commands on their way; releases until they are confirmed; and `acquire`s that were not answered.
+//! Commands on their way, releases that are not confirmed, and `acquire`s that were not answered.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// When a call that is sent now counts as failed. Whoever sends it gives it up a little before.
+/// When a call that is sent now counts as failed. The shell gives up a call after `within`, a little before.
 pub(crate) fn call_limit(now: Time, within: Duration) -> Time {
     now + within + Duration::from_millis(10)
 }
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Acquire {
         tickets: Tickets,
         not_after: Option<ServerTime>,
-        /// The lease that was asked for.
+        /// The length of the lease that was asked for.
         ttl: Duration,
     },
     Heartbeat,
@@ -43,32 +43,33 @@ pub(crate) enum Kind {
     Release(u64),
 }
 
-/// Tickets that are done, which the store is told again and again until it has confirmed it.
+/// Tickets that are done. The release is sent again and again until the store has confirmed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Release {
     pub(crate) number: u64,
     pub(crate) tickets: Tickets,
-    /// When others are let in at the earliest (`min_hold`).
+    /// The store lets in other sessions no earlier (`min_hold`).
     pub(crate) keep_out_until: Option<Time>,
-    /// The call whose reply, or whose want of a reply, showed that there is something to give back.
+    /// The call whose reply showed, or whose missing reply suggests, that there is something to give back.
     pub(crate) brought_by: Option<CallId>,
     pub(crate) tries: u32,
     /// An earlier try, or another command, may have told the store that the tickets are done.
     pub(crate) may_be_done: bool,
     pub(crate) state: ReleaseState,
-    /// When it is sent once more, although it may be under way.
+    /// When the release is sent once more although the first try is under way.
     pub(crate) twice_at: Option<Time>,
     /// A task had held the lock.
     pub(crate) was_held: bool,
-    /// Later than this the store has ended the lease by itself.
+    /// By this time the store has ended the lease by itself.
     pub(crate) expires: Time,
-    /// Who waits for the outcome, and until when.
+    /// The task that waits for the outcome, and until when.
     pub(crate) finishes: Option<(WaiterId, Time)>,
+    /// How long one try may take.
     pub(crate) limit: Duration,
 }
 
 impl Release {
-    /// `length`: for how long the store may keep what the tickets have.
+    /// `length`: for how long the store may keep the tickets' grant or place.
     pub(crate) fn of(tickets: Tickets, length: Duration, now: Time) -> Self {
         Release {
             number: 0,
@@ -90,33 +91,34 @@ impl Release {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReleaseState {
     InFlight,
-    /// To be sent then, for the first time or again.
+    /// To be sent at `until`, for the first time or again.
     Waiting {
         until: Time,
     },
-    /// Calls with a lower number may have been executed before the release.
+    /// `at`: the number of the next call at that time. Only calls with a lower number may have been executed before the release.
     Confirmed {
         at: CallId,
     },
 }
 
-/// An `acquire` that was not answered. Once the store's time is past `not_after` it cannot be executed any more.
+/// One or several `acquire`s that were not answered. None can be executed once the store's time is past `not_after`.
 #[derive(Clone, Debug)]
 pub(crate) struct Doubt {
-    /// The first of these calls.
+    /// The earliest of the calls.
     pub(crate) first: CallId,
     pub(crate) tickets: Tickets,
     /// The longest lease that was asked for.
     pub(crate) ttl: Duration,
     pub(crate) not_after: ServerTime,
-    /// When the store's time must be past `not_after`, if nobody has set the store's clock back.
+    /// When to look whether the store's time is past `not_after`. It is, unless the store's clock was set back.
     pub(crate) check_at: Time,
-    /// If somebody has: how long to wait before looking again, and until when.
+    /// How long to wait between this look and the next; doubled by each look.
     pub(crate) pause: Duration,
+    /// By this time no command of the doubt is on its way any more, whatever the store's clock shows.
     pub(crate) until: Time,
 }
 
-/// A point in the order of what this session has given back.
+/// A point in the order of releases and calls: what is to be given back up to this point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     release: u64,
@@ -194,7 +196,7 @@ impl Calls {
         }
     }
 
-    /// Whether a release up to the mark is not confirmed yet.
+    /// Whether a release that belongs before the mark is not confirmed yet.
     pub(crate) fn has_release_up_to(&self, mark: Mark) -> bool {
         self.releases.iter().any(|release| {
             let is_before = release.number <= mark.release
@@ -203,7 +205,7 @@ impl Calls {
         })
     }
 
-    /// The tickets of each `acquire` that was sent before the mark, and is in flight or was not answered.
+    /// The tickets of each `acquire` that was sent before the mark and is in flight or in doubt.
     pub(crate) fn acquires_up_to(&self, mark: Mark) -> impl Iterator<Item = Tickets> {
         let in_flight = self.in_flight.iter();
         let in_flight = in_flight.filter_map(|call| match call.kind {
@@ -217,7 +219,7 @@ impl Calls {
             .map(|(_, tickets)| tickets)
     }
 
-    /// Whether a question to the store, of that number or a later one, is under way.
+    /// Whether an `acquire` or a heartbeat with the number `first` or a later number is under way.
     pub(crate) fn asks_since(&self, first: Option<CallId>) -> bool {
         let mut questions = self.in_flight.iter();
         questions.any(|call| {
@@ -249,7 +251,7 @@ impl Calls {
         releases.find(|release| release.number == number)
     }
 
-    /// A command is sent that says that all tickets below `first` are done.
+    /// A command that says that all tickets below `first` are done is sent now.
     pub(crate) fn tells_done(&mut self, first: Ticket) {
         for release in &mut self.releases {
             release.may_be_done |= release.tickets.to < first;
@@ -261,7 +263,7 @@ impl Calls {
         self.doubt.as_ref().map(|doubt| doubt.check_at)
     }
 
-    /// The doubt is looked at now. It ends by itself when no command can be on its way for that long.
+    /// If a look at the doubt is due, plans the next look.
     pub(crate) fn look_at_doubt(&mut self, now: Time) {
         if let Some(doubt) = &mut self.doubt
             && doubt.check_at <= now
@@ -275,8 +277,8 @@ impl Calls {
         self.doubt.take_if(|doubt| doubt.until <= now);
     }
 
-    /// Whether tickets that the store showed in the reply to `call` have been, or are being, released since. `None`: they
-    /// were shown by a push.
+    /// Whether tickets that the reply to `call` showed have been released since, or are being released. `None`: a push showed
+    /// the tickets.
     pub(crate) fn releases_cover(&self, tickets: Tickets, call: Option<CallId>) -> bool {
         self.releases.iter().any(|release| {
             let is_later = match release.state {
@@ -287,7 +289,7 @@ impl Calls {
         })
     }
 
-    /// Forgets confirmed releases that no call in flight can have overtaken.
+    /// Forgets the confirmed releases that were executed before all calls in flight.
     pub(crate) fn prune(&mut self) {
         let oldest = self.in_flight.iter().map(|call| call.id).min();
         self.releases.retain(|release| match release.state {

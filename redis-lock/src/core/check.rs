@@ -1,4 +1,4 @@
-//! The invariants, checked after each input in tests and in the simulator. The numbers are those in [`super`].
+//! The invariants that one session can check by itself, with the numbers that [`super`] gives them.
 
 use crate::{
     core::{grant::Grant, lock::Lock, waiters::Stage},

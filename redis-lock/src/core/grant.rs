@@ -1,4 +1,5 @@
-//! What the session has been granted, and what it has in the store's queue.
+//! What the store is known to have of a session: a grant, and ranges in the queue. A waiting ticket is queued or granted if it is
+//! in one of these, and not at the store if it is in neither.
 
 use crate::{
     core::{
@@ -16,9 +17,10 @@ use crate::{
 pub(crate) struct Grant {
     pub(crate) granted: Granted,
     pub(crate) lease: Lease,
-    /// Calls with a lower number were sent before the grant, as it is now, was known.
+    /// The number of the next call when these tickets and this token became known. Only the reply to that call or to a later one
+    /// may take the grant away.
     pub(crate) learnt: CallId,
-    /// What the store has, if nothing has changed it since the grant was made.
+    /// What the store has if no command has changed the lock since the grant was made.
     pub(crate) untouched: Option<Untouched>,
 }
 
@@ -41,6 +43,6 @@ impl Grant {
 pub(crate) struct Queued {
     pub(crate) mode: Mode,
     pub(crate) tickets: Tickets,
-    /// As in [`Grant`].
+    /// The same for the range.
     pub(crate) learnt: CallId,
 }

@@ -1,15 +1,20 @@
-//! Who holds a lock, and who is next: the state of one session and one lock. Pure: no clock, socket, task or random number.
+//! Which task holds a lock, and which task is next: the state of one session and one lock. Pure: no clock, socket, task or random
+//! number.
 //!
 //! ```text
-//!            Requested            in a reply: queued        in a reply or a push: granted       its turn, polled
-//! (task) ────────────▶ waiting ──────────────────▶ queued ───────────────────────────▶ granted ─────────────────▶ active
-//!                         ▲                           │ unknown to the store               │ lease lost              │
-//!                         └──────── a new ticket ◀────┴────────── not polled for 1 s ◀─────┘         unlocked, lost ▼
-//!                                                                                                                 done
+//!                     a reply          a reply, a push           its turn         polled            given back
+//! Requested ──▶ Waiting ───▶ Waiting, ────────────────▶ Waiting, ────────▶ Offered ──────▶ Active ────────────▶ Cooling
+//!                  ▲         queued                     granted             │  │             │ lost, given back    │ min_hold
+//!                  │            │ unknown to the store     │ lease lost     │  │             ▼ after min_hold      ▼ is over
+//!                  ├ new ticket ◀──────────────────────────┴────────────────┘  │            done                  done
+//!                  └ new ticket ◀── polled ── parked ◀── not polled for 1 s ───┘
 //! ```
 //!
-//! The files in `scenarios/` show each rule as a short story: events, and below each of them what the core orders. The package
-//! `redis-lock-sim` plays them; `REWRITE=1 cargo test -p redis-lock-sim scenarios` writes anew what the core orders.
+//! `Waiting`, `Offered`, `Active` and `Cooling` are the stages of a waiter (`waiters.rs`). Queued and granted are not stages: a
+//! ticket is queued or granted if `grant.rs` has it in a queued range or in the grant.
+//!
+//! The files in `scenarios/` show each rule as a short story: events, and below each event the core's orders. The package
+//! `redis-lock-sim` plays them; `REWRITE=1 cargo test -p redis-lock-sim scenarios` writes the orders anew.
 //!
 //! # Glossary
 //!
@@ -20,25 +25,42 @@
 //! | ticket | the number of a waiter's request; a waiter that queues again gets a new, higher ticket |
 //! | range | tickets that follow one another, of one mode; the store's queue consists of ranges |
 //! | grant | the range that the session holds, with one lease and the token of its first ticket |
-//! | turn | a ticket of the grant is active: its task holds the lock |
-//! | lease | until when the store keeps others out |
-//! | claim | the lease of a grant that came by push: what is left of the waiter lease |
+//! | turn | the ticket may take the lock (offered), or its task holds the lock (active) |
+//! | offered | the ticket has its turn, and its task has been woken and not been polled yet |
+//! | cooling | the task has given the lock back, and `min_hold` keeps others out a while longer |
+//! | parked | a waiter that was not polled in its turn: it has no ticket until it is polled again |
+//! | roll call | waking all tasks behind an offered one that is not polled; those that are not polled either are parked with it |
+//! | done | a ticket whose task has left, or has given the lock back and whose `min_hold` is over |
+//! | lease | until when the store keeps other sessions out |
+//! | waiter lease | for how long the store keeps a session's places without a command of the session |
+//! | claim | the lease of a grant that came by push: the rest of the waiter lease |
+//! | epoch | counts the renewals that may shorten the lease; the store obeys the highest epoch |
 //! | view | what the store says that the session has |
-//! | done | a ticket whose task has left or has given the lock back |
-//! | doubt | an `acquire` that was not answered may yet be executed |
+//! | place | how many ranges are in front of the session's first range |
+//! | learnt | the number of the next call when a fact became known; only the reply to that call or a later one may take the fact away |
+//! | origin | the token of a grant less its first ticket; the later of two grants has the greater origin |
+//! | untouched | the store's state of a lock that was free before this grant; while the state lasts, one comparison is enough to release |
+//! | early | a pushed grant that came before the reply to its `acquire` |
+//! | want | a range that one `acquire` asks for |
+//! | try | a request that never queues |
+//! | doubt | an `acquire` that was not answered may have been executed, or be executed later |
+//! | mark | a point in the order of releases and calls; `shutdown` waits for all that is to be given back up to a mark |
+//! | spread | makes pauses differ from lock to lock |
 //!
 //! # Invariants
 //!
-//! [`Lock::check`](lock::Lock::check) checks them after each input, in tests and in the simulator.
+//! [`Lock::check`](lock::Lock::check) looks at 1, 2 and 4 after each input, in debug builds and in the simulator. The simulator
+//! sees the others from outside: tokens rise (3), no task waits for ever (5), each task gets one outcome (6), and neither the
+//! store nor the core has anything that no task has a use for (7, 8).
 //!
 //! 1. Active tickets are one writer, or readers.
 //! 2. A ticket only moves forward: waiting, queued, granted, active, done.
 //! 3. The token of a ticket is the grant's token and the ticket's distance from the grant's first ticket.
-//! 4. A holder relies on its lease for no longer than from before the command was sent to the lease's end, less a margin.
+//! 4. A holder relies on a lease from before the command was sent until a margin before the lease's end, and no longer.
 //! 5. Every call in flight has a limit.
 //! 6. A waiter that has not left gets one `Grant` or `Refuse`, and after a `Grant` one `Finish` or `Revoke`.
 //! 7. Only `acquire` brings a new ticket to the store.
-//! 8. A lock is idle when it has no waiter, grant, range, call, release or doubt.
+//! 8. A lock is idle when it has no waiter, grant, range, call, release or doubt, and no question that must be asked.
 
 pub(crate) mod calls;
 pub(crate) mod check;
