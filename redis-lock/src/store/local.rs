@@ -1,5 +1,5 @@
-//! The store in memory as [`Locker::in_process`](crate::Locker::in_process) uses it: for the tasks of one process, without a
-//! server and without a connection.
+//! The store of [`Locker::in_process`](crate::Locker::in_process): in memory, for the tasks of one process, without a server and
+//! without a connection.
 
 use std::{
     any::Any,
@@ -28,9 +28,9 @@ use crate::{
     },
 };
 
-/// What the Lockers of one store have in common.
+/// The store, shared by its Lockers.
 pub(crate) struct Shared {
-    /// What its clock shows when the engines' clocks show zero.
+    /// What the store's clock shows when the engines' clocks show zero.
     origin: ServerTime,
     state: Mutex<State>,
 }
@@ -38,15 +38,15 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct State {
     memory: Memory,
-    /// What all commands fail with.
+    /// The error that all commands fail with, if any.
     failure: Option<RedisError>,
     fronts: HashMap<SessionId, Weak<Front>>,
-    /// Of each runtime that has used the store: its own engine if its clock was paused then.
+    /// The runtimes that have used the store, each with an engine of its own if its clock was paused then.
     engines: HashMap<Id, Option<Engine>>,
 }
 
 impl Shared {
-    /// Nobody holds the lock any more, and nobody waits for it, in any namespace. Returns the names of those locks.
+    /// Forgets the lock of this key in all namespaces, with its holders and waiters. Returns the names of the forgotten locks.
     pub(crate) fn forget(&self, key: &Key) -> Vec<Names> {
         let mut state = self.state();
         let words: Vec<_> = state
@@ -66,12 +66,12 @@ impl Shared {
         forgotten
     }
 
-    /// All commands fail with this from now on, or none does.
+    /// From now on all commands fail with `failure`. `None`: no command fails.
     pub(crate) fn fail(&self, failure: Option<RedisError>) {
         self.state().failure = failure;
     }
 
-    /// Those whose sessions are there.
+    /// The fronts that are still in use.
     pub(crate) fn fronts(&self) -> Vec<Arc<Front>> {
         let state = self.state();
         state.fronts.values().filter_map(Weak::upgrade).collect()
@@ -103,7 +103,7 @@ impl Shared {
             } = sent;
             memory.execute(now, *session, *pushes, names.word(), command, &mut publish)
         };
-        // Whoever is told may send a command at once.
+        // After the state is unlocked: a session that gets a push may send a command at once.
         for (front, lock, push) in pushes {
             front.is_told(&lock, push);
         }
@@ -154,7 +154,7 @@ impl Default for Shared {
         reason = "all clients of this store have the same wall clock"
     )]
     fn default() -> Self {
-        // Tokens are to be greater than those of an earlier process, as a server's are.
+        // From the wall clock, so that tokens are greater than an earlier process's tokens, as with a server.
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = time_at(Instant::now());
         Shared {
@@ -170,12 +170,12 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// What one Locker, and those made of it, have in place of a connection.
+/// Stands in place of a connection, for one Locker and all Lockers made from it.
 pub(crate) struct Local {
     shared: Arc<Shared>,
     listener: MakeListener,
     front: Arc<Front>,
-    /// Of runtimes whose clocks are paused.
+    /// The fronts of runtimes with a paused clock.
     of_paused: Mutex<HashMap<Id, Arc<Front>>>,
 }
 
@@ -189,7 +189,6 @@ impl Local {
         })
     }
 
-    /// Executes a command.
     pub(crate) fn execute(&self, sent: &Sent) -> RedisResult<View> {
         let now = self.here().engine()?.now();
         self.shared.execute(now, sent)
@@ -249,7 +248,7 @@ impl Connection for Arc<Local> {
     }
 }
 
-/// Ends with its runtime.
+/// Owned by a task of a runtime: the store forgets the runtime when the runtime ends.
 struct Remembered {
     shared: Weak<Shared>,
     runtime: Id,

@@ -1,4 +1,4 @@
-//! The protocol in memory: the same rules as the scripts, over maps, with a clock that is given.
+//! The protocol in memory: the same rules as the scripts, over maps. The caller gives the time.
 //!
 //! The store of `Locker::in_process`, the server of the simulator, and the model that the scripts are compared with.
 
@@ -20,23 +20,23 @@ use crate::{
     },
 };
 
-/// So many ranges are served in one command.
+/// How many ranges one command serves at the most.
 const BATCH: usize = 100;
-/// A state that is kept for so much longer than needed, in milliseconds, is left as it is.
+/// A state that is kept for up to this much longer than needed, in milliseconds, is left alone.
 const MOST_SPARE: u64 = 15_000;
 
-/// Where pushes go. Returns how many have heard.
+/// Sends a push. Returns how many receivers there were.
 pub(crate) type Publish<'a> = &'a mut dyn FnMut(SessionId, &str, Push) -> u64;
 
 /// All locks of one store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory {
     locks: HashMap<String, State>,
-    /// Locks whose time is over are looked for when there are more than so many.
+    /// With more locks than this, locks whose time is over are looked for.
     enough: usize,
 }
 
-/// Who has a grant: a session, or nobody any more (`min_hold`).
+/// The holder of a grant: a session, or none any more (`min_hold`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
     Session(SessionId),
@@ -68,9 +68,9 @@ pub(crate) struct Waiting {
 /// How a lock is kept: as a word, or in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Nobody has it; no token up to the last one is given again.
+    /// No session has the lock. No token up to the last token is given again.
     Free,
-    /// One session has it, and nobody waits: the lock word says it all.
+    /// One session has the lock, and no session waits: the lock word is enough.
     Sole,
     Full,
 }
@@ -78,7 +78,7 @@ pub(crate) enum Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) form: Form,
-    /// Nothing of it is left after this time, in milliseconds.
+    /// When the store forgets the lock, in milliseconds.
     pub(crate) expires: u64,
     pub(crate) last: u64,
     /// The longest lease, in milliseconds.
@@ -130,7 +130,7 @@ impl Memory {
         view
     }
 
-    /// What a lock has now.
+    /// The present state of a lock.
     #[allow(dead_code, reason = "for the simulator")]
     pub(crate) fn state(&self, lock: &str) -> Option<&State> {
         self.locks.get(lock)
@@ -146,7 +146,7 @@ impl Memory {
         self.locks.clear();
     }
 
-    /// Takes a lock away from whoever has it.
+    /// Forgets a lock, with its holders and waiters.
     pub(crate) fn forget(&mut self, lock: &str) {
         self.locks.remove(lock);
     }
@@ -217,12 +217,12 @@ impl Run<'_> {
             self.want(*want, ttl);
         }
         self.stay_alive();
-        // Those in front may be deaf.
+        // All ranges in front may be deaf, and this session be the first that hears.
         self.serve();
         self.settle();
     }
 
-    /// One session alone: what the lock word is enough for. False: the full state is needed.
+    /// Acquires for a session that is alone with the lock. False: the lock word is not enough, the full state is needed.
     fn acquire_alone(&mut self, want: Want, done_below: Ticket, ttl: u64) -> bool {
         if self.state.form == Form::Free && self.state.last < self.now.0 {
             return self.take_alone(want, ttl);
@@ -254,8 +254,8 @@ impl Run<'_> {
         true
     }
 
-    /// The lease of a grant that grows, in milliseconds. Readers that come to readers hold at once, and have a whole lease;
-    /// a writer has its turn later, and must be there until then.
+    /// The lease of a grant that grows, in milliseconds. A reader that joins readers holds at once, and has a whole lease; a writer
+    /// has its turn later, and needs the waiter lease until then.
     fn joined(want: Want, ttl: u64) -> u64 {
         match want.mode {
             Mode::Read => ttl,
@@ -280,7 +280,7 @@ impl Run<'_> {
         true
     }
 
-    /// What a grant of `from` to the end of what is wanted would be now.
+    /// The grant that would be made now for the tickets from `from` to the end of `want`.
     fn grown(&self, from: Ticket, want: Want) -> Granted {
         Granted {
             mode: want.mode,
@@ -292,7 +292,7 @@ impl Run<'_> {
         }
     }
 
-    /// The grant of this session, if the lock word has it.
+    /// The grant of this session, if it is in the lock word.
     fn sole(&self) -> Option<Held> {
         let held = self.state.grants.get(&Holder::Session(self.session))?;
         let end = held.end.min(self.after(self.state.span));
@@ -328,7 +328,7 @@ impl Run<'_> {
         }
     }
 
-    /// What of it is above every ticket that the store knows of this session.
+    /// The part of `want` above every ticket that the store knows of this session.
     fn unknown(&self, want: Want) -> Option<Want> {
         let granted = self.mine().map(|held| held.granted.tickets.to);
         let queued = self.state.queue.iter();
@@ -421,7 +421,7 @@ impl Run<'_> {
         self.settle();
     }
 
-    /// A lease that the lock word has. False: the full state is needed, or there is no such lease.
+    /// Renews a lease in the lock word. False: the full state is needed, or there is no such lease.
     fn renew_alone(&mut self, ticket: Ticket, ttl: u64, epoch: u64) -> bool {
         let Some(held) = self.sole() else {
             return false;
@@ -442,7 +442,7 @@ impl Run<'_> {
         true
     }
 
-    /// The word says what the session knows that it said. The floor for tokens stays until the clock has passed it.
+    /// Releases a lock whose word has not changed since the grant. The floor for tokens stays until the clock has passed the floor.
     fn release_untouched(&mut self, untouched: Untouched) -> bool {
         let grant = self.state.grants.get(&Holder::Session(self.session));
         let is_same = self.state.form == Form::Sole
@@ -514,7 +514,7 @@ impl Run<'_> {
         self.settle();
     }
 
-    /// Nobody will give back what keeps the head of the queue out: it has to know when that ends.
+    /// If only a `min_hold` keeps out the head of the queue, no release will come: tells the head when the `min_hold` ends.
     fn tell_head(&mut self) {
         let mut holders = self.state.grants.keys();
         if holders.any(|holder| matches!(holder, Holder::Session(_))) {
@@ -561,8 +561,8 @@ impl Run<'_> {
         self.forget_waiters();
     }
 
-    /// Gives the lock to the head of the queue, and to all behind it that may hold beside it. Who does not hear of it keeps
-    /// its place, and is passed over.
+    /// Gives the lock to the head of the queue, and to all ranges behind that may hold beside the head. A session that does not
+    /// hear the push keeps its place, and is passed over.
     fn serve(&mut self) {
         let mut passed_over = 0;
         for _ in 0..BATCH {
@@ -620,7 +620,7 @@ impl Run<'_> {
         holders.all(|held| mode == Mode::Read && held.granted.mode == Mode::Read)
     }
 
-    /// The full state instead of the word.
+    /// Replaces the word by the full state.
     fn open(&mut self) {
         if self.state.form == Form::Full {
             return;
@@ -635,7 +635,7 @@ impl Run<'_> {
         self.state.expires = self.now.0 / 1000 + left.unwrap_or(0) + 2;
     }
 
-    /// Ends the leases that are over, and cuts those that reach further than any can (the clock was set back).
+    /// Ends the leases that are over. Cuts leases that are longer than the longest lease: the clock was set back.
     fn repair(&mut self) {
         let now = self.now;
         let furthest = self.after(self.state.span);
@@ -653,7 +653,7 @@ impl Run<'_> {
             .retain(|range| waiters.contains_key(&range.session));
     }
 
-    /// The waiter lease of this session, if it has a place in the queue.
+    /// Begins this session's waiter lease anew, if the session has a place in the queue.
     fn stay_alive(&mut self) {
         let mut queue = self.state.queue.iter();
         if queue.any(|range| range.session == self.session) {
@@ -668,7 +668,7 @@ impl Run<'_> {
         }
     }
 
-    /// Sessions without a place in the queue have no waiter lease.
+    /// Removes the waiter leases of sessions without a place in the queue.
     fn forget_waiters(&mut self) {
         let queue = &self.state.queue;
         self.state
@@ -676,7 +676,7 @@ impl Run<'_> {
             .retain(|session, _| queue.iter().any(|range| range.session == *session));
     }
 
-    /// Keeps the state for as long as somebody may rely on it, and not much longer.
+    /// Keeps the state for as long as a session may rely on it, and not much longer.
     fn settle(&mut self) {
         if self.state.grants.is_empty() && self.state.queue.is_empty() {
             return self.close();
@@ -696,7 +696,7 @@ impl Run<'_> {
         }
     }
 
-    /// Nobody has the lock and nobody waits.
+    /// No session holds the lock or waits.
     fn close(&mut self) {
         let last = self.state.last;
         let ahead = last.saturating_sub(self.now.0).div_ceil(1000);
@@ -776,12 +776,12 @@ impl Run<'_> {
     }
 }
 
-/// Whether these tickets are the first ones of a grant, or all of them.
+/// Whether these tickets are the first tickets of a grant, or all.
 fn starts(tickets: Tickets, grant: Tickets) -> bool {
     tickets.from <= grant.from && tickets.to >= grant.from
 }
 
-/// What is left of a grant when the tickets below `first` are done.
+/// The rest of a grant when the tickets below `first` are done.
 fn without(granted: Granted, first: Ticket) -> Granted {
     Granted {
         token: granted.origin() + first.0,

@@ -25,8 +25,8 @@ pub(crate) struct Sent {
     pub(crate) command: Command,
 }
 
-/// Has a command executed. To a server it goes out at once. In memory it is executed when the reply is first asked for: those
-/// who hear of it then may send commands themselves, which whoever sends this one may not be ready for.
+/// Sends a command. For a server the command goes out at once. The store in memory executes the command when the reply is first
+/// polled: the command's pushes make other sessions send commands, and the caller of `call` may not be ready for that.
 pub(crate) fn call(
     link: &Arc<Link>,
     // In a box, since the futures around it are moved a dozen times.
@@ -45,7 +45,7 @@ pub(crate) fn call(
     }
 }
 
-/// Has several commands executed, each for itself: one that fails does not hinder the others.
+/// Sends several commands. A command that fails does not hinder the rest.
 pub(crate) async fn call_all(
     engine: &Engine,
     link: &Arc<Link>,

@@ -1,15 +1,14 @@
 -- Tickets of a session want the lock: they get it, make the session's grant grow, or join the queue. The only script
 -- that brings new tickets to the store. A ticket at or below the session's highest one changes nothing. Nothing is
--- done after the not-after, so that a command that was given up cannot be executed much later.
+-- done after the not-after, so that a command that the session gave up cannot be executed much later.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session, hexadecimal        2   its pushes, see state.lua
 --      3   not-after: the server's clock, µs, or '0' for none known: always too late
 --      4   all tickets of the session below this one are done
 --      5   the lease of a grant that is made now, ms      6   waiter lease, ms
---      7   and so on, in the order of their tickets: what is wanted, a range as in state.lua, with '?' behind it
---          if it never queues
--- Returns  the clock alone: all was granted with that token; '<clock> late'; else see `view` in state.lua
+--      7   and so on: the wanted ranges in the order of tickets, as in state.lua; a '?' at the end: never queue
+-- Returns  the clock alone: all was granted, and the token is the clock; '<clock> late'; else see `view` in state.lua
 
 local ME, PUSHES, TTL, LEASE = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
@@ -17,7 +16,7 @@ local clock = time[1] .. string.sub('00000' .. time[2], -6)
 -- Clocks have sixteen digits until the year 2286.
 if #ARGV[3] < 16 or clock > ARGV[3] then return clock .. ' late' end
 
--- A free lock, which is what most are: as few calls and as little text as can be.
+-- Most locks are free: as few calls and as little text as possible.
 local alone_wanted = #ARGV == 7
 if alone_wanted then
   local want = ARGV[7]
@@ -25,13 +24,13 @@ if alone_wanted then
   local text = ME .. ' ' .. want .. '@' .. clock .. '~0 ' .. ARGV[5] .. ' ' .. PUSHES
   local taken = redis.pcall('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
   if taken and taken.ok then return clock end
-  -- A full memory refuses it even where it would set nothing: that must not stop who holds or waits already. Any
-  -- other refusal is raised.
+  -- A full memory refuses a SET that would set nothing, too: a session that holds or waits must go on. The second SET
+  -- raises any other refusal.
   if taken and not string.find(taken.err, 'OOM', 1, true) then
     redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
   end
   local word = redis.call('GET', KEYS[1])
-  -- Free since less than a millisecond.
+  -- Free for less than a millisecond: the word with the floor for tokens is still there.
   if word and #word == 21 and string.sub(word, 1, 5) == 'free ' and string.sub(word, 6) < clock then
     redis.call('SET', KEYS[1], text, 'PX', ARGV[5])
     return clock
@@ -48,15 +47,15 @@ local function want_of(text)
   return { mode = mode, from = tonumber(from), to = tonumber(to), is_try = try == '?' }
 end
 
--- The lease of a grant that grows. Readers that come to readers hold at once, and have a whole lease; a writer has
--- its turn later, and must be there until then.
+-- The lease of a grant that grows. A reader that joins readers holds at once, and has a whole lease; a writer has its
+-- turn later, and needs the waiter lease until then.
 local function joined(want)
   return want.mode == 'r' and TTL or LEASE
 end
 
 local DONE_BELOW = tonumber(ARGV[4])
 
--- One session alone: what the word is enough for. True: done.
+-- Acquires for a session that is alone with the lock. False: the word is not enough, the full state is needed.
 local function acquire_alone()
   local want = want_of(ARGV[7])
   local left = owner == ME and alone_left() or 0

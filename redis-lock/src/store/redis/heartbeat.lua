@@ -1,10 +1,9 @@
--- A session is alive: its places in the queue, and a grant that it has not renewed yet, last for one waiter lease.
--- Creates nothing.
+-- A session is alive: its places in the queue last for one waiter lease. Creates nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
 --      3   all tickets of the session below this one are done      4   waiter lease, ms
---      5   '1': its grant is to last for a waiter lease as well
+--      5   '1': the session's grant is to last for a waiter lease, too
 -- Returns  see `view` in state.lua
 
 local ME, DONE_BELOW, LEASE = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])

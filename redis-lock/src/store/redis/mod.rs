@@ -1,8 +1,8 @@
-//! The scripts, called. Only this folder knows what a lock looks like in Redis.
+//! Calls of the scripts. Only this folder knows what a lock looks like in Redis.
 //!
-//! A script is called by its source until a call of it has been answered over that link, then by its hash. So each call is
-//! one round trip, also the first. Only where a server has forgotten a script without a new connection (`SCRIPT FLUSH`,
-//! another node of a cluster, a connection of the user's), the call by hash is followed by one by source.
+//! A script is called by its source until a call was answered over the same link, then by its hash. So each call is one round
+//! trip, also the first. If the server does not know the hash (`SCRIPT FLUSH`, a new node of a cluster, a user's connection that
+//! leads to a new server), a call by source follows.
 
 pub(crate) mod names;
 pub(crate) mod wire;
@@ -71,7 +71,7 @@ pub(crate) fn call(
 ) -> impl Future<Output = RedisResult<View>> + Send + use<> {
     let link = Arc::clone(link);
     let hash: &'static str = &sent.script().hash;
-    // The command goes out from the runtime that this is called in.
+    // The command goes out from the current runtime.
     let first = if link.knows(hash) {
         link.send(sent.by_hash())
     } else {
@@ -95,14 +95,14 @@ pub(crate) fn call(
     }
 }
 
-/// Calls several scripts, each for itself: one that fails does not hinder the others.
+/// Calls several scripts. A call that fails does not hinder the rest.
 pub(crate) async fn call_all(
     engine: &Engine,
     link: &Arc<Link>,
     calls: &[Sent],
 ) -> RedisResult<Vec<RedisResult<View>>> {
     let mut replies = call_once(engine, link, calls).await?;
-    // The first of these that is sent by source makes the others known.
+    // The first call by source makes the script known to the rest.
     let unknown: Vec<_> = (0..replies.len())
         .filter(|i| replies[*i].as_ref().is_err_and(is_unknown_script))
         .collect();
@@ -136,7 +136,7 @@ async fn call_once(
     pipeline.ignore_errors();
     for call in calls {
         let hash = &*call.script().hash;
-        // A pipeline is executed in order: what follows a call by source knows the script.
+        // A pipeline is executed in order: after a call by source the server knows the script.
         if link.knows(hash) || sourced.contains(&hash) {
             pipeline.add_command(call.by_hash());
         } else {
@@ -145,7 +145,7 @@ async fn call_once(
         }
     }
     match link.send_all(pipeline).await {
-        // A cluster has no pipelines over several slots; then each for itself, at the same time.
+        // A cluster has no pipelines over several slots: send the calls one by one, at the same time.
         Err(error) if is_cross_slot(&error) => {
             let alone: Vec<_> = calls
                 .iter()

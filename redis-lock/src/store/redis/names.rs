@@ -6,13 +6,13 @@ use crate::values::key::Key;
 
 /// The names of one lock in Redis, `namespace:#<role><kind>:<body>`.
 ///
-/// 1. All of them are in one hash slot: the body has the only braces that can count, and it is the same in all.
-/// 2. No two locks share a name. A namespace has no `#`, so the first `#` of a name ends it; the kind says
-///    how the body was made of the key, so the key can be read back.
-/// 3. A key without braces is in the slot that a Redis key of that text is in.
+/// 1. All names are in one hash slot: only the braces of the body can count, and all names have the same body.
+/// 2. No two locks share a name. A namespace has no `#`, so the first `#` of a name ends the namespace; the kind says how the
+///    body was made of the key, so the key can be read back.
+/// 3. A key without braces is in the same slot as a Redis key of that text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Names {
-    /// The gate's name; the others differ in one byte.
+    /// The first name. The other names differ from it in one byte.
     gate: Arc<str>,
     role_at: usize,
 }
@@ -25,12 +25,12 @@ impl Names {
 
     pub(crate) fn new(namespace: &str, key: &Key) -> Self {
         let role = ROLES[0];
-        // Not its `Display`, which is for people.
+        // Not the `Display`, which is for people.
         let key = key.as_str();
         let gate = if has_hash_tag(key) {
             format!("{namespace}:#{role}t:{key}")
         } else if key.starts_with('}') {
-            // Plain braces around it would be the empty tag, which is none.
+            // The key begins with `}`: plain braces around the key would be the empty tag, which is no tag.
             format!("{namespace}:#{role}p:{{.{key}}}")
         } else {
             format!("{namespace}:#{role}:{{{key}}}")
@@ -42,13 +42,13 @@ impl Names {
         }
     }
 
-    /// The namespace of a lock whose first name is this.
+    /// The namespace in a lock's first name.
     pub(crate) fn namespace_of(word: &str) -> &str {
         word.split_once(":#")
             .map_or(word, |(namespace, _)| namespace)
     }
 
-    /// The first of the names.
+    /// The first name.
     pub(crate) fn word(&self) -> &Arc<str> {
         &self.gate
     }
@@ -66,7 +66,7 @@ impl Names {
         }
     }
 
-    /// About how long all of them are together.
+    /// About how long all names are together.
     pub(crate) fn size(&self) -> usize {
         ROLES.len() * self.gate.len()
     }
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// What Redis Cluster does with a name, from its specification.
+    /// The slot of a name, as the specification of Redis Cluster says.
     fn slot(name: &str) -> u16 {
         let hashed = match name.split_once('{') {
             Some((_, rest)) => match rest.find('}') {
@@ -162,7 +162,7 @@ mod tests {
         "[a:gtp.]{1,4}"
     }
 
-    /// Mostly braces and the letters that our names are made of.
+    /// Mostly braces, and the characters of our names.
     fn key() -> impl Strategy<Value = String> {
         prop_oneof!["[{}a:#gtp.]{1,8}", "\\PC{1,20}"]
     }

@@ -1,18 +1,18 @@
--- Tickets of a session are done: ends the grant, or withdraws a range, and gives the lock to who is next. Of a grant
--- or range that has grown beyond the tickets the rest stays. A second call finds nothing and changes nothing.
+-- Tickets of a session are done: ends the grant, or withdraws a range, and gives the lock to the next session. If a
+-- grant or range has more tickets, the rest stays. A second call finds nothing and changes nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
 --      3   first ticket      4   last ticket
---      5   others are kept out for this long, ms, although nobody holds (`min_hold`)      6   waiter lease, ms
---      7   what the word is if nothing has changed it      8   what the word is to be then, 'free <token>'
---      9   and until when: the token, in ms
--- Returns  1: the word was what was given; else see `view` in state.lua
+--      5   how long to keep sessions out although no session holds, ms (`min_hold`)      6   waiter lease, ms
+--      7   the word if no command has changed the lock since the grant      8   the new word then, 'free <token>'
+--      9   the new word's end: the token, in ms
+-- Returns  1: the word was ARGV 7; else see `view` in state.lua
 
 local word = redis.call('GET', KEYS[1])
 if word and word == ARGV[7] then
-  -- Mostly that time is past, and this is as good as a DEL, without asking for the time. As long as it is not, be it
-  -- that the clock was set back, it keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
+  -- Mostly ARGV 9 is past, and the SET is a DEL that needs no TIME. If the clock shows less, for example since it was
+  -- set back, the new word keeps the floor for tokens. (Redis before 6.2 does not know PXAT.)
   local free = redis.pcall('SET', KEYS[1], ARGV[8], 'PXAT', ARGV[9])
   if not free.err then return 1 end
 end
@@ -24,7 +24,7 @@ local now = tonumber(clock)
 
 --@state
 
--- Whether the tickets are the first ones of a grant, or all of them.
+-- Whether the tickets are the first tickets of a grant, or all.
 local function starts(grant)
   return FROM <= grant.from and TO >= grant.from
 end
@@ -77,7 +77,8 @@ for i = #me.queued, 1, -1 do
 end
 local before = last
 serve()
--- Nobody will give back what keeps the head of the queue out: it has to know when that ends.
+-- If only a `min_hold` keeps out the head of the queue, no release will come: tell the head to ask when the `min_hold`
+-- ends.
 if queued > 0 and holders > 0 and last == before then
   local session = string.match(redis.call('ZRANGE', QUEUE, '0', '0')[1], '^%x+')
   local holds = false

@@ -1,5 +1,5 @@
--- Sets the lease of the session's grant, if that has the given ticket. Of two renewals that arrive out of order the
--- one with the higher epoch counts; within one epoch a renewal never shortens the lease. Creates nothing.
+-- Sets the lease of the session's grant, if the grant has the given ticket. Of renewals that arrive out of order, the
+-- highest epoch counts; within an epoch a renewal never shortens the lease. Creates nothing.
 --
 -- KEYS     see state.lua
 -- ARGV 1   session      2   its pushes, see state.lua
@@ -13,7 +13,7 @@ local clock = time[1] .. string.sub('00000' .. time[2], -6)
 local now = tonumber(clock)
 local word = redis.call('GET', KEYS[1])
 
--- One session alone, and the same ttl as before, which is what most renewals are.
+-- Most renewals: a session alone with the lock, and the same ttl as before.
 if word and string.sub(word, 1, #ME + 1) == ME .. ' ' then
   local range, from, to, token, epoch, span =
     string.match(word, '^([rw](%d+)%-(%d+)@(%d+)~(%d+)) (%d+) ', #ME + 2)
@@ -30,7 +30,7 @@ end
 
 --@state
 
--- A lease that the word has. True: done.
+-- Renews a lease in the word. False: the full state is needed.
 local function renew_alone()
   local left = alone_left()
   if left <= 0 or TICKET < alone.from or TICKET > alone.to or EPOCH < alone.epoch then return true end

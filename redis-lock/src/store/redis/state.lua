@@ -1,25 +1,25 @@
--- The full state of a lock, once the lock word is not enough: several sessions hold or wait. Pasted into each script
--- at its `--@state` line, behind the part that needs only the word.
+-- The full state of a lock, for when the lock word is not enough: several sessions hold or wait. Pasted into each
+-- script at the `--@state` line, behind the part that needs only the word.
 --
 -- Expects: ME (the calling session), word (the value of KEYS[1] or false), now and clock (the server's clock, µs, as a
 -- number and as text), LEASE (waiter lease, ms).
 -- KEYS of every script, all in one hash slot:
---   1 word     string: '<session> <range> <longest lease, ms> <pushes>'  one session alone, and nobody waits
---                      'full'  see the other keys      'free <token>'  free, and no token up to this one again
---   2 grants   zset: session -> end of its lease (µs); '!' before a session: nobody holds, but others are kept out
+--   1 word     string: '<session> <range> <longest lease, ms> <pushes>'  one session holds, no session waits
+--                      'full'  see keys 2 to 5         'free <token>'  free; the next token is greater than this
+--   2 grants   zset: session -> end of its lease (µs); '!' before a session: no session holds, but all are kept out
 --   3 queue    zset: '<session> <first ticket>' -> order of arrival; the lowest is next
 --   4 waiters  zset: session -> end of its waiter lease (µs)
---   5 records  hash: session -> '<pushes> <range> <range> ...', its grant first, then its ranges in the queue
+--   5 records  hash: session -> '<pushes> <range> <range> ...', first the grant, then the ranges in the queue
 --              and 'last' the last token, 'mode' of the grants, 'span' the longest lease (ms)
--- A range is '<r or w><first ticket>-<last ticket>', and behind that '@<token of the first>~<epoch>' if granted.
--- pushes: 'p' the session hears pushes, and PUBLISH counts it; 'c' it hears, but is not counted; '-' it does not.
+-- A range is '<r or w><first ticket>-<last ticket>'; a grant has '@<token of the first ticket>~<epoch>' at the end.
+-- pushes: 'p' the session hears pushes, and PUBLISH counts that; 'c' hears, but PUBLISH does not count; '-' is deaf.
 -- Keys 2 to 5 count for nothing unless the word is 'full'. All five expire together.
 
 local GRANTS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
--- What is done for others in one call is bounded, so that no call stalls the server.
+-- A call does a bounded amount of work for other sessions, so that no call stalls the server.
 local BATCH = 100
--- A state that is kept for so much longer than needed, in ms, is left as it is: five commands less each time that the
--- claim of a waiter follows on the lease of a holder.
+-- A state that is kept for up to this much longer than needed, in ms, is left alone: saves five commands when the claim
+-- of a waiter follows the lease of a holder.
 local MOST_SPARE = 15000
 
 -- Every name is read before anything is written: a foreign type raises WRONGTYPE and is left alone.
@@ -31,7 +31,7 @@ local saved = redis.call('HMGET', RECORDS, 'last', 'mode', 'span', ME)
 local full = word == 'full'
 local last, held, span = 0, false, 0
 local saved_last, saved_span
--- The grant that the word has, and whose it is.
+-- The grant in the word, and its session.
 local owner, alone, owner_pushes
 local found, more = false, false
 
@@ -53,7 +53,7 @@ local function parse(text)
   return record
 end
 
--- Whoever changes a range sets its `text` to nil.
+-- Code that changes a range sets `range.text` to nil.
 local function show(range)
   if not range.text then
     range.text = range.token
@@ -65,7 +65,7 @@ end
 
 local function place_of(session, range) return range.place or session .. ' ' .. number(range.from) end
 
--- The records that this call has looked at. Those that are `changed` are written by `settle`.
+-- The records that this call has looked at. `settle` writes the records that are `changed`.
 local records = {}
 
 local function record_of(session)
@@ -98,39 +98,40 @@ elseif word then
   end
 end
 
--- What the grant of the word has left, in ms: never more than the longest lease (a clock was set back), nor no end
--- at all.
+-- The rest of the lease in the word, in ms: at most the longest lease, also if the clock was set back or the word has
+-- no TTL.
 local function alone_left()
   local left = redis.call('PTTL', KEYS[1])
   if left < 0 or left > span then return span end
   return left
 end
 
--- A grant of the word, with a lease from now. The word outlives the clock's catching up with the last token.
+-- Writes the word with a grant and a lease from now. The caller sees to it that the lease ends after the last token,
+-- which the word must outlive.
 local function put_alone(range, ms)
   local text = ME .. ' ' .. show(range) .. ' ' .. span .. ' ' .. owner_pushes
   redis.call('SET', KEYS[1], text, 'PX', number(ms))
 end
 
--- A full memory allows this write, and after it all others of the call. Those who hold or wait already begin with it; a
--- newcomer does not, and is refused before any trace of it is there.
+-- A full memory allows this write, and after this write all writes of the call. Sessions that hold or wait begin with
+-- this write. A newcomer does not, and so is refused before anything is written.
 local function may_write() redis.call('HDEL', RECORDS, '') end
 
--- Those of keys 2 to 5 that this call has made: they have no TTL yet.
+-- The keys 2 to 5 that this call has made, which have no TTL yet.
 local made = { [5] = full and not saved[1] }
 -- For how long the whole state is needed, in ms, as far as this call knows.
 local needed = 0
 
--- A lease of this length was set.
+-- Notes that a lease of this length was set.
 local function keep(ms)
   needed, span = math.max(needed, ms), math.max(span, ms)
 end
 
--- The full state instead of the word.
+-- Replaces the word by the full state.
 local function open()
   if full then return end
-  -- Left behind by a word that was evicted or deleted. (Not always sent: a write that a full memory allows would
-  -- make it allow all that follow.)
+  -- Remains of a word that was evicted or deleted. (Not always sent: after an allowed write a full memory allows all
+  -- writes, also a newcomer's.)
   if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS) end
   holders, queued, waiting, full = 0, 0, 0, true
   saved = { false, false, false, false }
@@ -145,8 +146,8 @@ local function open()
   redis.call('SET', KEYS[1], 'full', 'PX', number(left + 2))
 end
 
--- Nobody has the lock and nobody waits. The floor for tokens stays exactly as long as the server's clock could still
--- show less, since keys expire by that same clock.
+-- No session holds or waits. The floor for tokens stays for exactly as long as the server's clock shows less, since keys
+-- expire by the same clock.
 local function close()
   redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS)
   local ms = math.ceil(math.max(last - now, 0) / 1000) + 2
@@ -185,7 +186,8 @@ local function without(grant, from)
   grant.from, grant.text = from, nil
 end
 
--- Ends what is over, and cuts leases that reach further than any can (a clock was set back). Returns how many live.
+-- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns how
+-- many leases live.
 local function mend(leases, count, furthest, forget)
   if redis.call('ZCOUNT', leases, '(' .. clock, furthest) == count then return count end
   local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', clock, 'LIMIT', '0', number(BATCH))
@@ -193,7 +195,7 @@ local function mend(leases, count, furthest, forget)
   for _, session in ipairs(dead) do forget(session, record_of(session)) end
   local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. furthest, '+inf', 'LIMIT', '0', number(BATCH))
   for _, session in ipairs(odd) do
-    -- First a write that a full memory does not refuse.
+    -- ZREM first: a full memory does not refuse it.
     redis.call('ZREM', leases, session)
     redis.call('ZADD', leases, furthest, session)
     made[leases == GRANTS and 2 or 4] = true
@@ -216,7 +218,7 @@ end
 
 local function fits(mode) return holders == 0 or (mode == 'r' and held == 'r') end
 
--- Sets what the store knows of a grant.
+-- Notes the session's new or changed grant.
 local function put(session, record, lease_end)
   local grant = record.grant
   last = grant.token + grant.to - grant.from
@@ -233,17 +235,18 @@ local function lease_end_of(session) return tonumber(redis.call('ZSCORE', GRANTS
 
 local function publish(session, message)
   local heard = redis.pcall('PUBLISH', 'redis-lock:' .. session, KEYS[1] .. ' ' .. message)
-  -- An ACL may refuse the channel; the heartbeat finds the grant then.
+  -- An ACL may refuse the channel. The session's heartbeat then shows the grant.
   return type(heard) == 'table' and 1 or heard
 end
 
--- Gives the lock to the head of the queue, and to all behind it that may hold beside it. A session that does not
--- hear of it keeps its place, and is passed over: its connection is gone. Returns whether all in the queue are deaf.
+-- Gives the lock to the head of the queue, and to all ranges behind that may hold beside the head. A session that does
+-- not hear the push keeps its place and is passed over: the connection is gone. Returns whether all ranges in the queue
+-- are deaf.
 local function serve()
   local passed_over, deaf = 0, {}
   for _ = 1, BATCH do
     if queued <= passed_over then return passed_over > 0 end
-    -- Nobody holds beside a writer.
+    -- Beside a writer no other session holds.
     if not fits('r') then return false end
     local index = number(passed_over)
     local head = redis.call('ZRANGE', QUEUE, index, index)[1]
@@ -287,7 +290,7 @@ local function serve()
   return false
 end
 
--- The waiter lease of this session, if it has a place in the queue.
+-- Begins this session's waiter lease anew, if the session has a place in the queue.
 local function stay_alive(record)
   if #record.queued == 0 or record.is_alive then return end
   redis.call('ZADD', WAITERS, number(now + LEASE * 1000), ME)
@@ -341,8 +344,8 @@ end
 -- The sessions whose leases end last.
 local latest
 
--- Writes what has changed, and keeps the state for as long as somebody may rely on it, and not much longer: nothing is
--- to be left when all are dead.
+-- Writes the changes. Keeps the state for as long as a session may rely on it, and not much longer: when all sessions
+-- are dead, nothing is to be left.
 local function settle()
   if holders == 0 and queued == 0 then return close() end
   write()
@@ -360,7 +363,7 @@ local function settle()
   end
 end
 
--- '<now> <place> <ms until the others' leases end> <flags>' and the ranges of this session, its grant with '+<ms
+-- '<now> <place> <ms until all leases of other sessions end> <flags>' and this session's ranges, the grant with '+<ms
 -- left>'.
 -- Flags: 'f' found, 'm' more to do, '-' none.
 local function view()

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What a script replies.
+/// The reply of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Number(i64),
@@ -96,7 +96,7 @@ pub(crate) fn arguments(
     }
 }
 
-/// Writes arguments, one after another, without a `String` for each: a command has about ten.
+/// Writes about ten arguments into one `String`.
 struct Text {
     written: String,
     digits: itoa::Buffer,
@@ -128,7 +128,7 @@ impl Text {
     }
 }
 
-/// The view in a reply to a command. `None`: the reply is not one of ours.
+/// The view in a reply to a command. `None`: no script of ours replies so.
 pub(crate) fn view(command: &Command, reply: &Reply) -> Option<View> {
     match (command, reply) {
         (Command::Release { .. }, Reply::Number(1)) => Some(View {
@@ -158,7 +158,7 @@ fn read(command: &Command, text: &str) -> Option<View> {
     let token = words.next()?.parse().ok()?;
     let mut view = empty(Some(ServerTime(token)));
     let Some(place) = words.next() else {
-        // All was granted, with the clock for a token.
+        // All wants were granted, and the clock is the token.
         let Command::Acquire { wants, ttl, .. } = command else {
             return None;
         };
@@ -218,7 +218,7 @@ fn range(text: &str) -> Option<(Mode, Tickets)> {
     (from <= to).then_some((mode, Tickets { from, to }))
 }
 
-/// Reads a message on a session's channel: the lock's word in Redis, and what the push says. `None`: it is not one of ours.
+/// Reads a message on a session's channel: the name of the lock's word in Redis, and the push. `None`: not a message of ours.
 pub(crate) fn push(message: &str) -> Option<(&str, Push)> {
     let (lock, text) = message.rsplit_once(' ')?;
     if text == "sooner" {
@@ -235,7 +235,7 @@ pub(crate) fn push(message: &str) -> Option<(&str, Push)> {
     Some((lock, Push::Granted(granted)))
 }
 
-/// A ticket or a token: Redis counts them as doubles, so all of them are below 2^53.
+/// A ticket or a token. Redis counts in doubles, so all numbers are below 2^53.
 fn number(text: &str) -> Option<u64> {
     let number = text.parse().ok()?;
     (number < 1 << 53).then_some(number)
