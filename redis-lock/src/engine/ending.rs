@@ -9,8 +9,8 @@ use crate::{
     values::{key::Key, loss::Loss},
 };
 
-/// Waits until everything that is to be given back now over a link has been, but not for longer than `limit`. Returns what
-/// is left.
+/// Waits until all locks that are being given back over a link are given back, but not for longer than `limit`. Returns the
+/// keys that are left.
 pub(crate) async fn flush(link: &Arc<Link>, limit: Duration) -> io::Result<Vec<Key>> {
     let front = link.front();
     let engine = front.engine()?;
@@ -37,7 +37,7 @@ pub(crate) async fn flush(link: &Arc<Link>, limit: Duration) -> io::Result<Vec<K
     Ok(left)
 }
 
-/// Gives the holders over a link `grace` to give back, and takes from the others what they hold. Returns how many those were.
+/// Gives the holders over a link `grace` to give back, and then takes the locks away. Returns how many holds were taken.
 pub(crate) async fn let_go(link: &Arc<Link>, grace: Duration) -> io::Result<usize> {
     let front = link.front();
     let engine = front.engine()?;
@@ -61,16 +61,16 @@ pub(crate) async fn let_go(link: &Arc<Link>, grace: Duration) -> io::Result<usiz
             return Ok(holds.len());
         }
         drop(holds);
-        // Each hold that ends says so; a lease that ends by itself is seen at the end.
+        // A hold that is given back sends news. A lease that ends by itself is noticed when `left` is over.
         engine.timeout(left, news.changed()).await;
     }
 }
 
-/// The locks over a link that something is to be done for. Asked for in the engine, whose schedule has each of them between
-/// two turns.
+/// The locks over a link that have something planned. Read in a task of the engine, since the schedule misses the lock that the
+/// engine looks at just now.
 async fn of_link(front: &Front, link: &Arc<Link>) -> Vec<Arc<Entry>> {
     let Ok(engine) = front.engine() else {
-        return Vec::new(); // nobody can have asked for a lock
+        return Vec::new(); // no lock can have been asked for
     };
     let of = Arc::clone(link);
     let schedule = Arc::clone(Session::of(front).schedule(engine));

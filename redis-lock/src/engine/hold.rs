@@ -1,4 +1,4 @@
-//! One request of a task: what it waits for, then what it holds.
+//! One request of a task: first a wait, then a hold.
 
 use std::{
     future::{Future, poll_fn},
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) owner: Arc<Owner>,
-    /// The lock that knows of it, and as which waiter.
+    /// The entry that the request was made at, and the waiter's number there.
     place: OnceCell<(Arc<Entry>, WaiterId)>,
     phase: Mutex<Phase>,
     news: Arc<Notify>,
@@ -39,7 +39,7 @@ pub(crate) enum Phase {
         token: u64,
         why: Loss,
     },
-    /// Given back; the outcome is not known yet.
+    /// Being given back: the outcome is not known yet.
     Returned {
         token: u64,
     },
@@ -90,7 +90,7 @@ impl Hold {
         *self.locked() = Phase::Refused(why, error);
     }
 
-    /// Also a hold that is being given back may turn out to have been lost.
+    /// A hold that is being given back may also turn out to have been lost.
     pub(crate) fn is_revoked(&self, why: Loss) {
         let mut phase = self.locked();
         if let Phase::Held { token, .. } | Phase::Returned { token } = *phase {
@@ -98,7 +98,7 @@ impl Hold {
         }
     }
 
-    /// The task gives it back. `false`: there is nothing to give back.
+    /// The task gives the lock back. `false`: there is nothing to give back.
     pub(crate) fn returns(&self) -> bool {
         let mut phase = self.locked();
         match *phase {
@@ -132,7 +132,7 @@ impl Hold {
         self.loss().is_some()
     }
 
-    /// Why it is lost, if it is.
+    /// Why the hold is lost, if it is.
     pub(crate) fn loss(&self) -> Option<Loss> {
         let ended = match *self.locked() {
             Phase::Lost { why, .. } => return Some(why),
@@ -142,7 +142,7 @@ impl Hold {
         if !ended {
             return None;
         }
-        // The engine has not come to it yet; the core knows why.
+        // The engine has not looked at this lock yet; the core knows why.
         if let Some((entry, _)) = self.place() {
             entry.tell(Input::TimeReached);
         }
@@ -153,9 +153,9 @@ impl Hold {
         }
     }
 
-    /// The time on the clock that its lease is counted by.
+    /// The time on the clock that counts the lease.
     fn now(&self) -> Time {
-        // Nothing is held without a place.
+        // Without a place the request has no lease.
         self.place()
             .map_or(Time(0), |(entry, _)| entry.engine.now())
     }
@@ -167,12 +167,12 @@ impl Hold {
         }
     }
 
-    /// Wakes everybody who waits for something to happen to it. They look for themselves.
+    /// Wakes all tasks that wait for news of this hold. Each then looks at the phase.
     pub(crate) fn tell_news(&self) {
         self.news.notify_waiters();
     }
 
-    /// Done when there may be something to look at; misses nothing that happens after this call.
+    /// Done when the phase may have changed since this call.
     pub(crate) fn news(&self) -> OwnedNotified {
         Arc::clone(&self.news).notified_owned()
     }
@@ -203,7 +203,7 @@ impl Phase {
     }
 }
 
-/// Done when one of the holds has been lost.
+/// Done when any of the holds has been lost.
 pub(crate) fn any_lost(holds: &[Arc<Hold>]) -> impl Future<Output = ()> + Send + 'static + use<> {
     let mut all: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
     all.extend(holds.iter().map(|hold| Box::pin(hold.lost()) as _));

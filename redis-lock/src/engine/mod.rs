@@ -1,4 +1,4 @@
-//! What goes on without the user's runtime: leases are renewed in here, and locks given back that nobody waits for any more.
+//! Work that goes on without the user's runtime: renewals, and releases that no task waits for.
 
 pub(crate) mod ending;
 pub(crate) mod hold;

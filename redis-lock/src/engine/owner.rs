@@ -1,4 +1,4 @@
-//! Who asks for a lock: what acquisition and its errors need to know.
+//! The origin of a request: what an acquisition and its errors need to know.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) link: Arc<Link>,
-    /// Where it hears of its turn: that of the runtime that it began in.
+    /// The front of the runtime that the request began in. Pushes for the request come in there.
     pub(crate) front: Arc<Front>,
     pub(crate) key: Key,
     pub(crate) names: Names,

@@ -1,7 +1,7 @@
 //! When to look at which lock: the timers of all cores of one engine, in one task.
 //!
-//! 1. Taking and giving back a lock seldom wakes the engine: it sleeps until the earliest event that it knew of, and locks
-//!    that come and go before then pass it by.
+//! 1. Taking and giving back a lock seldom wakes the engine. The engine sleeps until the earliest time that was planned when it
+//!    fell asleep; a lock that comes and goes before that time costs no wake-up.
 //! 2. Heartbeats and renewals that fall due at about the same time go out together, a hundred to a batch.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
     values::time::Time,
 };
 
-/// That of the process's engine.
+/// The schedule of the process's engine.
 pub(crate) static OF_PROCESS: Lazy<Arc<Schedule>> = Lazy::new(Arc::default);
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ struct Plan {
 }
 
 impl Schedule {
-    /// Looks at the lock at that time instead of the time planned before.
+    /// Plans to look at the lock at `at` instead of `before`.
     pub(crate) fn plan(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
@@ -70,12 +70,12 @@ impl Schedule {
         }
     }
 
-    /// All locks that have something to wait for: those that are held are among them.
+    /// All locks that have something planned: all held locks are among them.
     pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
         self.planned().entries.values().cloned().collect()
     }
 
-    /// Should something in the engine panic, all other locks go on.
+    /// Runs, and starts again after a panic, so that all other locks go on.
     async fn run_always(self: Arc<Self>, engine: Engine) {
         loop {
             let run = Arc::clone(&self).run(engine.clone());
@@ -94,7 +94,7 @@ impl Schedule {
             match self.set_alarm() {
                 Some(alarm) => {
                     let mut alarm = pin!(engine.sleep_until(alarm));
-                    // Either the time has come or there is something sooner: look again.
+                    // Look again when the time has come, or when a sooner time was planned.
                     poll_fn(|context| match sooner.as_mut().poll(context) {
                         Poll::Ready(()) => Poll::Ready(()),
                         Poll::Pending => alarm.as_mut().poll(context),
@@ -123,8 +123,8 @@ impl Schedule {
     }
 }
 
-/// A little later, so that what falls due at about the same time is done at the same time; and not all that were taken at
-/// once in the same instant. By an eighth of what is left until `end` at the most.
+/// A time a little later than `at`, by at most an eighth of the time that is left until `end`. Renewals that are due at about the
+/// same time so meet in one batch, and renewals of locks that were taken in the same instant spread over several batches.
 pub(crate) fn together(at: Time, end: Time) -> Time {
     // Powers of two, so that leases of about the same length meet.
     let left = end.since(at).as_millis();

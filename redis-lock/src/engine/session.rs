@@ -27,7 +27,7 @@ use crate::{
     values::{ticket::Ticket, time::ServerTime},
 };
 
-/// Asks what a server's clock shows, so that the first `acquire` need not.
+/// Reads the server's clock, so that the first `acquire` has a not-after.
 pub(crate) async fn look_at_clock(engine: &Engine, link: &Link) -> RedisResult<()> {
     const LIMIT: Duration = Duration::from_secs(1);
     let sent = engine.now();
@@ -45,27 +45,27 @@ pub(crate) async fn look_at_clock(engine: &Engine, link: &Link) -> RedisResult<(
 #[derive(Default)]
 pub(crate) struct Session {
     locks: Mutex<Locks>,
-    /// Where it has an engine of its own.
+    /// The schedule, if the session has an engine of its own.
     own: Arc<Schedule>,
 }
 
 #[derive(Default)]
 struct Locks {
-    /// By the first of the lock's names in the store.
+    /// By the lock's first name in the store.
     entries: HashMap<Arc<str>, Arc<Entry>>,
-    /// Above every ticket of locks that are forgotten.
+    /// Above every ticket of the locks that were forgotten.
     next_ticket: u64,
 }
 
 impl Session {
-    /// That of a front.
+    /// The session of a front.
     pub(crate) fn of(front: &Front) -> &Session {
         let listener: &dyn Any = front.listener();
         let session = listener.downcast_ref();
         session.expect("all fronts are made with a session")
     }
 
-    /// When to look at which of its locks.
+    /// The timers of this session's locks.
     pub(crate) fn schedule(&self, engine: &Engine) -> &Arc<Schedule> {
         if engine.is_paused() {
             &self.own
@@ -74,7 +74,7 @@ impl Session {
         }
     }
 
-    /// The lock that this owner wants, as this session knows it. `retired`: not that one.
+    /// This session's entry for the owner's lock. `retired`: an entry that must not be used again.
     pub(crate) fn entry(
         &self,
         engine: &Engine,
@@ -95,7 +95,7 @@ impl Session {
         entry
     }
 
-    /// Nobody holds the lock or waits for it here any more.
+    /// The lock is idle in this session: forgets its entry.
     pub(crate) fn forget(&self, entry: &Arc<Entry>, next: Ticket) {
         let mut locks = self.locks();
         locks.next_ticket = locks.next_ticket.max(next.0);
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// The lock of this name, if anything of it goes on here.
+    /// The entry for the lock of this name, if the lock is not idle in this session.
     pub(crate) fn known(&self, name: &str) -> Option<Arc<Entry>> {
         self.locks().entries.get(name).cloned()
     }
@@ -119,7 +119,7 @@ impl Session {
 
 impl Listener for Session {
     fn hears(&self, message: Message<'_>) {
-        // Where the lock is not known any more, nothing of it is wanted, and its release has been confirmed.
+        // A push for a lock without an entry is old: the release of the lock has been confirmed.
         let pushed = |name, push| {
             if let Some(entry) = self.known(name) {
                 entry.tell(Input::Pushed(push));
@@ -127,7 +127,7 @@ impl Listener for Session {
         };
         match message {
             Message::Text(text) => {
-                // Anyone who may publish can send anything.
+                // Every client that may publish can send any text.
                 if let Some((name, push)) = wire::push(text) {
                     pushed(name, push);
                 }

@@ -1,8 +1,8 @@
-//! What surrounds the core of one lock: its mutex, its tasks, its commands. Decides nothing.
+//! The shell around the core of one lock: a mutex, tasks, commands. The shell decides nothing.
 //!
-//! Each event is told to the core under the lock's own mutex. What the core says about holders is noted while the mutex is
-//! held, so that no two threads note it in another order. Commands are sent, and tasks woken, once the mutex is free:
-//! releases first, other commands next, tasks last.
+//! The core gets each input under the lock's own mutex. Effects on holders are noted under the same mutex, so that two threads
+//! cannot note them in another order. Commands are sent, and tasks woken, once the mutex is free: releases first, other commands
+//! next, tasks last.
 
 use std::{
     collections::BTreeMap,
@@ -41,9 +41,9 @@ use crate::{
     values::{key::Key, loss::Loss, session::Pushes, ticket::Ticket, time::Time},
 };
 
-/// One lock, as one session knows it.
+/// One lock in one session.
 pub(crate) struct Entry {
-    /// Different for each.
+    /// A random number that tells the entries apart.
     pub(crate) number: u64,
     pub(crate) engine: Engine,
     pub(crate) link: Arc<Link>,
@@ -55,21 +55,21 @@ pub(crate) struct Entry {
 
 struct State {
     core: Lock,
-    /// Empty; kept to be used again.
+    /// Empty between inputs; kept for its memory.
     effects: Vec<Effect>,
-    /// Those that the core knows.
+    /// The requests that the core knows.
     holds: BTreeMap<WaiterId, Arc<Hold>>,
     waiters: u64,
     planned: Option<Time>,
-    /// The `acquire` in flight, as long as one task alone waits for it.
+    /// The `acquire` in flight, while one task alone waits for the reply.
     inline: Option<Arc<Inline>>,
-    /// That of the latest command that failed.
+    /// The error of the latest command that failed.
     error: Option<RedisError>,
-    /// The lock is idle, and another entry takes its place.
+    /// The lock is idle: a new request needs a new entry.
     is_retired: bool,
 }
 
-/// A command that its task awaits itself, so that no other task has to be woken for the reply.
+/// A reply that the requesting task awaits itself, so that no other task has to be woken.
 pub(crate) struct Inline {
     call: CallId,
     reply: Mutex<Option<Reply<View>>>,
@@ -81,7 +81,7 @@ impl Inline {
         reply.take()
     }
 
-    /// `Ready(None)`: somebody else has taken the reply.
+    /// `Ready(None)`: another task awaits the reply now.
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<RedisResult<View>>> {
         let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
         match reply.as_mut() {
@@ -102,25 +102,25 @@ pub(crate) struct Outgoing {
     within: Duration,
 }
 
-/// What is done once the mutex is free.
+/// What is to be done once the mutex is free.
 #[derive(Default)]
 struct Work {
     /// Releases first.
     calls: Vec<(CallId, Command, Duration)>,
     woken: Vec<Arc<Hold>>,
     retired: Option<Ticket>,
-    /// A release was given up; whether a task had held the lock.
+    /// A release was given up. `true`: a task had held the lock.
     given_up: Option<bool>,
     lost: Vec<(Arc<Hold>, Loss)>,
     is_settled: bool,
 }
 
-/// Who tells the core something.
+/// The origin of an input.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     /// A task that can await a reply.
     Task,
-    /// A task that cannot wait: something is dropped.
+    /// A `drop`, which cannot wait.
     Drop,
     Engine,
 }
@@ -155,7 +155,7 @@ impl Entry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the store is told of how the session hears.
+    /// What the store is told about this session's pushes.
     fn pushes(&self) -> Pushes {
         if self.front.is_listening() {
             self.front.pushes()
@@ -164,12 +164,12 @@ impl Entry {
         }
     }
 
-    /// Tells the core something. To be called anywhere.
+    /// Tells the core an input. May be called anywhere.
     pub(crate) fn tell(self: &Arc<Self>, input: Input) {
         self.tells(input, By::Engine);
     }
 
-    /// A task has let go of what it waited for or held.
+    /// A task has dropped its request or its hold.
     pub(crate) fn drops(self: &Arc<Self>, waiter: WaiterId) {
         self.tells(Input::Abandoned { waiter }, By::Drop);
     }
@@ -209,7 +209,7 @@ impl Entry {
             queue,
         };
         let work = self.handle(&mut state, requested);
-        // Others depend on it now; the task that awaits it may not be polled.
+        // Other tasks depend on this reply now, and the task that awaits it may not be polled.
         let shared = state.inline.take();
         let inline = self.finish(state, work, By::Task);
         if let Some(shared) = shared
@@ -220,7 +220,7 @@ impl Entry {
         Ok(inline)
     }
 
-    /// The task is polled: takes the lock if it is its turn.
+    /// The task is polled, and takes the lock if its turn has come.
     pub(crate) fn polled(self: &Arc<Self>, waiter: WaiterId) -> Option<Arc<Inline>> {
         if !self.state().core.awaits_poll(waiter) {
             return None;
@@ -233,7 +233,7 @@ impl Entry {
         self.tells(Input::Unlocked { waiter }, By::Task)
     }
 
-    /// Drives a command of the task's own. Done when there may be news for the task.
+    /// Drives the reply that the task awaits itself. Done when there may be news for the task.
     pub(crate) async fn drive(
         self: &Arc<Self>,
         inline: &mut Option<Arc<Inline>>,
@@ -257,7 +257,7 @@ impl Entry {
         .await;
     }
 
-    /// The task that drove a command is gone.
+    /// The task that drove a reply is gone: another task awaits the reply.
     pub(crate) fn hands_on(self: &Arc<Self>, inline: Option<Arc<Inline>>) {
         if let Some(inline) = inline
             && let Some(reply) = inline.take()
@@ -289,7 +289,7 @@ impl Entry {
             (Timer::Renewal, Some(end)) => schedule::together(at, end),
             _ => at,
         });
-        // What was planned earlier stays: to look too early does no harm, and a lock that comes and goes is planned once.
+        // An earlier plan stays: to look too early does no harm, and a lock that is taken again and again is planned once.
         let stays = at.is_some() && state.planned.is_some_and(|before| Some(before) <= at);
         if !stays {
             let schedule = Session::of(&self.front).schedule(&self.engine);
@@ -345,7 +345,7 @@ impl Entry {
         }
     }
 
-    /// Frees the mutex, and does what is left to do. Returns a command that the task awaits itself.
+    /// Frees the mutex, and does the work. Returns a reply that the task awaits itself.
     fn finish(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -404,7 +404,7 @@ impl Entry {
         if is_settled || (!woken.is_empty() && self.link.ending.has_begun()) {
             self.link.ending.tell();
         }
-        // Wakers are code of others.
+        // A waker is foreign code.
         for hold in woken {
             hold.tell_news();
         }
@@ -418,8 +418,8 @@ impl Entry {
         inline
     }
 
-    /// Whether a command goes out from here, and not from the engine. In a `Drop` nothing is connected: it may be that of a
-    /// panic hook.
+    /// Whether a command goes out from the current runtime, and not from the engine. In a `Drop` no connection is made, since the
+    /// `Drop` may run in a panic hook.
     fn is_sent_here(&self, by: By) -> bool {
         match by {
             By::Task => true,
@@ -448,7 +448,7 @@ impl Entry {
         }
     }
 
-    /// Sends a command from here.
+    /// Sends a command from the current runtime.
     fn send(&self, command: Command, within: Duration) -> Reply<View> {
         let reply = store::call(&self.link, Box::new(self.sent(command)));
         let link = Arc::clone(&self.link);
@@ -467,11 +467,12 @@ impl Entry {
         }
     }
 
-    /// Has a reply awaited, in the runtime that its command was sent from.
+    /// Spawns a task that awaits a reply, in the runtime that has sent the command.
     fn spawn(self: &Arc<Self>, call: CallId, mut reply: Reply<View>) {
         let runtime = Handle::try_current().ok();
         let here = runtime.filter(|runtime| self.link.is_in(runtime) || !self.link.is_ours());
-        // What nobody else can overtake it with goes out now, also where the task has done its share.
+        // The first poll sends the command now, before anything that the caller sends next. `unconstrained`: also if the caller's
+        // task has used up its budget in tokio.
         if here
             .as_ref()
             .is_some_and(|runtime| self.link.is_in(runtime))
@@ -512,7 +513,7 @@ impl Entry {
         let reply = outcome.map_err(|error| {
             let call_error = call_error(&error);
             self.tells_of_trouble(&error, state.core.calls.kind(call));
-            // That a connection is closed is no news where the login is refused.
+            // A closed connection must not hide the refused login that closed it.
             let is_login = |error: &RedisError| class(error) == Class::Login;
             if error.code().is_some() || !state.error.as_ref().is_some_and(is_login) {
                 state.error = Some(error);
@@ -539,7 +540,7 @@ impl Entry {
             Some(Kind::Heartbeat) => "heartbeat of the waiters failed; trying again",
             Some(Kind::Renew { .. }) => "renewal failed; trying again until the lease has ended",
             Some(Kind::Release(_)) => "release failed; trying again",
-            None => return, // it was given up before
+            None => return, // the core has given up the call before
         };
         let (key, link, error) = (self.key.clone(), Arc::clone(&self.link), error.clone());
         report(Level::DEBUG, move || {
@@ -548,7 +549,7 @@ impl Entry {
         });
     }
 
-    /// A time that the core has named has come. Returns the commands that can go out with those of other locks.
+    /// The planned time has come. Returns commands that can go out together with other locks' commands.
     pub(crate) fn looks(self: &Arc<Self>) -> Vec<Outgoing> {
         let mut state = self.state();
         state.planned = None;
@@ -566,25 +567,25 @@ impl Entry {
             .collect()
     }
 
-    /// The holds that are good.
+    /// The holds that are neither lost nor being given back.
     pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
         let state = self.state();
         let holds = state.holds.values().filter(|hold| hold.is_held());
         holds.cloned().collect()
     }
 
-    /// What is to be given back so far, if anything.
+    /// See [`Lock::mark`].
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.state().core.mark()
     }
 
-    /// Whether something of that is still to be given back.
+    /// See [`Lock::owes`].
     pub(crate) fn owes(&self, mark: Mark) -> bool {
         self.state().core.owes(mark)
     }
 }
 
-/// Whoever awaits a reply tells the core, also if the runtime ends first.
+/// Tells the core the reply, or that there is none if the runtime ends first.
 struct Answers {
     entry: Arc<Entry>,
     call: Option<CallId>,
@@ -606,9 +607,9 @@ impl Drop for Answers {
     }
 }
 
-/// Sends commands from the engine: heartbeats and renewals a hundred in a pipeline, the others each for itself.
+/// Sends commands from the engine: heartbeats and renewals a hundred in a pipeline, other commands one by one.
 pub(crate) fn send_together(outgoing: Vec<Outgoing>) {
-    /// More would keep other commands waiting: each takes Redis a few microseconds.
+    /// A longer pipeline would keep other commands waiting: each command takes Redis a few microseconds.
     const BATCH: usize = 100;
     let mut batches: Vec<Vec<Outgoing>> = Vec::new();
     for outgoing in outgoing {
