@@ -26,41 +26,39 @@
 //! | run a future that may fail under a lock | [`Locker::lock_exec`] |
 //! | hold a lock as long as you like | [`Locker::lock`], [`read`](Locker::read), [`write`](Locker::write) and the [`Guard`] |
 //! | hold several locks, without deadlock | [`Locker::lock_all`], [`Locker::scope_all`] |
-//! | skip the work if another instance is at it | [`Locker::try_lock`] |
+//! | skip the work if another instance does the work | [`Locker::try_lock`] |
 //! | learn that the lock has been lost | [`Guard::lost`], [`Guard::is_lost`] |
 //! | end a program and leave no lock behind | [`Locker::shutdown`], [`shutdown`], [`Locker::flush`] |
-//! | know at start-up that all of it works | [`Locker::check`] |
+//! | know at start-up that everything works | [`Locker::check`] |
 //! | keep a late write out of your data | [`Guard::token`] |
 //! | test code with locks without Redis, by a paused clock | [`InProcess`] and [`with_locker`] |
 //! | try locks without a server | [`Locker::in_process`] |
 //! | use another Redis in a test, or per tenant | [`with_locker`], [`Locker::namespace`] |
-//! | keep that in a task of its own | [`spawn`], [`with_current_locker`] |
+//! | keep the same Locker in a spawned task | [`spawn`], [`with_current_locker`] |
 //!
 //! # Guarantees
 //!
 //! 1. *Exclusion*: per key, one writer or any number of readers, as Redis sees it.
-//! 2. *Fencing*: every grant carries a [token](Guard::token) greater than that of every earlier grant of the key.
-//! 3. *Loss is told in time*: by a deadline that is counted from before the command was sent, on a monotonic clock,
-//!    less a margin.
+//! 2. *Fencing*: every grant carries a [token](Guard::token) greater than all tokens of earlier grants of the key.
+//! 3. *Loss is told in time*: at a deadline on a monotonic clock, counted from before the command was sent, less a margin.
 //! 4. *Fairness*: strict order of arrival, with neighbouring readers let in together.
-//! 5. *Liveness*: a dead holder blocks others for at most its ttl, dead waiters for at most three seconds, all of them
-//!    together.
+//! 5. *Liveness*: a dead holder blocks the lock for at most its ttl, dead waiters for at most three seconds in all.
 //! 6. *No litter*: every key in Redis has a TTL; nothing is left once a lock is idle.
 //!
 //! # Not guaranteed
 //!
-//! A process that is paused for longer than the ttl may run on for an instant when another already
-//! holds the lock; no lock with leases can prevent that, a fencing token can. If its whole machine sleeps, its monotonic
-//! clock sleeps too, and it learns of the loss only at its next renewal. A failover of Redis may forget a lock that
-//! was just taken, since replication is asynchronous; its holder is told at its next renewal.
+//! A process that is paused for longer than the ttl may run on for an instant when a second process already holds the lock. No
+//! lock with leases can prevent that; a fencing token can. If the whole machine sleeps, the monotonic clock sleeps too, and the
+//! process learns of the loss at the next renewal. A failover of Redis may forget a lock that was just taken, since replication
+//! is asynchronous; the holder is told at the next renewal.
 //!
 //! # Logs
 //!
-//! What belongs to no caller is told to [`tracing`]: a lost lock and a failed release as warnings, single failures of
-//! renewals, releases and heartbeats as debug events. A thread of this crate emits these events, with the subscriber and in
-//! the span of the code that they come from. So a subscriber that blocks delays log lines and nothing else. If it falls
-//! behind by 1,000 events, more are dropped, and a warning says how many. A process that ends may lose the last lines. Keys
-//! and texts of servers are escaped.
+//! Events that no caller waits for are told to [`tracing`]: a lost lock and a failed release as warnings, single failures of
+//! renewals, releases and heartbeats as debug events. A thread of this crate emits the events, with the subscriber and in the
+//! span of the code that reported them. So a subscriber that blocks delays log lines and nothing else. If the subscriber falls
+//! behind by 1,000 events, further events are dropped, and a warning says how many. A process that ends may lose the last lines.
+//! Keys and texts of servers are escaped.
 //!
 //! # Features
 //!
@@ -69,8 +67,8 @@
 //! - `tls-rustls`: `rediss://` with rustls, its `ring` provider, and the certificate authorities of the system.
 //! - `tls-native-tls`: `rediss://` with the TLS library of the system, OpenSSL on Linux.
 //!
-//! An authority of your own and certificates of the client come with a [`redis::Client`], made by
-//! `redis::Client::build_with_tls`, which [`Locker::connect`] takes. If both features are on, rustls is used.
+//! For your own authority or client certificates, pass [`Locker::connect`] a [`redis::Client`] made by
+//! `redis::Client::build_with_tls`. If both features are on, rustls is used.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -78,8 +76,8 @@
 #[path = "macro_support.rs"]
 pub mod __private;
 
-// The layers, from top to bottom: api, engine, store, link, threads, core, values. Each imports only from itself and from those
-// below; a test reads the `use` lines.
+// The layers, from top to bottom: api, engine, store, link, threads, core, values. Each layer imports only from itself and from
+// layers below; a test reads the `use` lines.
 mod api;
 mod core;
 mod engine;
@@ -88,7 +86,7 @@ mod store;
 mod threads;
 mod values;
 
-/// The redis-rs that this crate was built with, so that its version need not be guessed.
+/// The redis-rs that this crate was built with, so that the version need not be guessed.
 pub use redis;
 
 pub use api::{

@@ -1,4 +1,4 @@
-//! What the code made by `#[redis_lock]` calls. Not for use by hand: it changes without notice.
+//! Functions for the code that `#[redis_lock]` makes. Not for use by hand: this module changes without notice.
 
 pub use std::{format, time::Duration};
 
@@ -15,7 +15,7 @@ pub use crate::{
     },
     values::{key::Key, mode::Mode},
 };
-/// For the test of the attribute that compares.
+/// Bounds that a test compares with the attribute's.
 pub mod bounds {
     pub use crate::api::bounds::*;
 }
@@ -25,7 +25,7 @@ use crate::api::{
     nesting::{self, Scope},
 };
 
-/// The attribute's options. What is not given is as the Locker in scope has it.
+/// The attribute's options. The Locker in scope has the options that are not given.
 #[derive(Clone, Debug)]
 pub struct Opts {
     mode: Mode,
@@ -148,8 +148,8 @@ pub fn request_in(mode: Mode, key: Key) -> LockRequest {
 
 /// Runs an annotated function's body under its locks.
 ///
-/// The two parts without a size that a `Run` begins with stand beside it, to be kept until it is done: so the compiler
-/// finds them one step earlier.
+/// The two parts without a size that a `Run` begins with are returned beside the `Run`, to be kept until the `Run` is done: so
+/// the compiler finds them one step earlier.
 pub fn run<R, F: Future<Output = R>>(
     opts: Opts,
     requests: impl Into<Vec<LockRequest>>,
@@ -165,7 +165,7 @@ pub fn run<R, F: Future<Output = R>>(
     (PhantomData, PhantomData, run)
 }
 
-/// What the function returns, of what [`run`] gave.
+/// The function's result, from the result of [`run`].
 pub fn finish<R, F>(
     _: PhantomData<Ours>,
     _: PhantomData<F>,
@@ -175,7 +175,7 @@ pub fn finish<R, F>(
     outcome.unwrap_or_else(on_error)
 }
 
-/// The lock that the body runs under which is being polled.
+/// The lock of the body that is being polled.
 ///
 /// # Panics
 ///
@@ -185,7 +185,7 @@ pub fn held() -> Held {
     nesting::held(&scope())
 }
 
-/// All of them.
+/// All locks of the body that is being polled.
 ///
 /// # Panics
 ///
@@ -222,7 +222,7 @@ impl<T, E: LockError> LockOutput for Result<T, E> {
 )]
 pub trait LockError: From<Error> {}
 
-// The compiler is to report this trait, which names `map_err`, not `From`.
+// The compiler is to report this trait, whose message names `map_err`, and not `From`.
 #[diagnostic::do_not_recommend]
 impl<E: From<Error>> LockError for E {}
 

@@ -1,4 +1,4 @@
-//! Why a command failed, in words for people. What redis-rs says is for its own users: `An error was signalled by the
+//! Why a command failed, in words for people. The words of redis-rs are for users of redis-rs: `An error was signalled by the
 //! server - ResponseError: …`, `Connection refused (os error 111)`.
 
 use std::{error::Error, fmt, io, sync::Arc};
@@ -13,14 +13,14 @@ use crate::{
     },
 };
 
-/// Why a command failed. Every text in it is escaped.
+/// Why a command failed. Every text in a cause is escaped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// No answer came.
     Unreachable(String),
     /// The server answered with an error: its code and text.
     Refused(String),
-    /// The client could not make use of what it was told, by the user or by the server.
+    /// The client could not make use of the user's settings or of the server's answer.
     Other(String),
 }
 
@@ -45,7 +45,7 @@ impl Cause {
     }
 }
 
-/// As a field of a log event, whose message says what was tried.
+/// For a field of a log event. The event's message says what was tried.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Cause::Unreachable(text) | Cause::Refused(text) | Cause::Other(text)) = self;
@@ -53,7 +53,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A command for a lock that failed: what an error says of it, and what a log event does.
+/// The text for a failed command of a lock, in an error and in a log event.
 pub(crate) fn failed_for(key: &Key, server: Option<&str>, error: &RedisError) -> String {
     if is_foreign(error) {
         foreign(key, error)
@@ -62,7 +62,7 @@ pub(crate) fn failed_for(key: &Key, server: Option<&str>, error: &RedisError) ->
     }
 }
 
-/// A value of others is at one of the lock's names.
+/// A foreign value is at one of the lock's names.
 pub(crate) fn foreign(key: &Key, error: &RedisError) -> String {
     format!(
         "lock {}: one of its names in Redis holds a value that is not a lock's ({}); remove that value, or choose another `namespace`",
@@ -71,7 +71,7 @@ pub(crate) fn foreign(key: &Key, error: &RedisError) -> String {
     )
 }
 
-/// Redis could not be reached, or refused.
+/// Redis could not be reached, or has refused.
 pub(crate) fn failed(key: Option<&Key>, server: Option<&str>, error: &RedisError) -> String {
     let server = at(server);
     let lock = key.map_or_else(String::new, |key| format!(" for lock {}", Quoted(key)));
@@ -105,10 +105,10 @@ pub(crate) fn broken(error: &io::Error) -> String {
         Kind::BrokenPipe | Kind::UnexpectedEof | Kind::ConnectionAborted | Kind::NotConnected => {
             "connection closed".to_owned()
         }
-        // A text that was written for this error: by this crate, redis-rs, the resolver, or a library for TLS.
+        // A text made for this error by this crate, redis-rs, the resolver, or a TLS library.
         _ if error.get_ref().is_some() => Shown(&text).to_string(),
         Kind::NotFound => "there is no such socket".to_owned(),
-        // Rust says "operation would block" also of a thread that cannot be started.
+        // For a thread that cannot be started Rust says "operation would block".
         Kind::WouldBlock => without_number(&text),
         kind => match kind.to_string() {
             name if name == "uncategorized error" => without_number(&text),
@@ -117,7 +117,7 @@ pub(crate) fn broken(error: &io::Error) -> String {
     }
 }
 
-/// The system's own words.
+/// The system's text, without the error number.
 fn without_number(text: &str) -> String {
     let text = text
         .split_once(" (os error ")
@@ -125,7 +125,7 @@ fn without_number(text: &str) -> String {
     Shown(text).to_string()
 }
 
-/// What the server said: its code, and its text.
+/// The server's answer: code and text.
 fn refusal(error: &RedisError) -> Option<String> {
     let all = error.clone().into_server_errors()?;
     let (_, first) = all.first()?;
@@ -137,19 +137,19 @@ fn refusal(error: &RedisError) -> Option<String> {
     Some(Shown(&said).to_string())
 }
 
-/// An unknown command is quoted by the server with what it was given, which for `AUTH` and `HELLO` is the password.
+/// A server quotes an unknown command with its arguments, which for `AUTH` and `HELLO` are the password.
 fn without_arguments(text: &str) -> &str {
     text.split_once(", with args beginning with")
         .map_or(text, |(said, _)| said)
 }
 
-/// A server names the script and the line of a command that failed, which tells nothing to a user of ours.
+/// A server names the script and the line of a failed command, which is of no use to our users.
 fn without_script(text: &str) -> &str {
     let said = text.split_once(" script: ").map_or(text, |(said, _)| said);
     said.trim_end_matches('.')
 }
 
-/// What redis-rs says, without the name of its kind of error.
+/// The text of redis-rs without the kind of the error.
 fn plain(error: &RedisError) -> String {
     let kind = format!(" - {:?}", error.kind());
     let text = error.to_string().replacen(&kind, "", 1);

@@ -1,7 +1,7 @@
 //! What to do about a failed command: one table of Redis' and Valkey's error codes.
 //!
-//! A `RedisError` is either a code that the server has said, or a failure of the link or of the client. What such an error
-//! reads like is in `cause.rs`.
+//! A `RedisError` is either a code from the server, or a failure of the link or of the client. The words for people are in
+//! `cause.rs`.
 
 use std::io;
 
@@ -13,8 +13,8 @@ pub(crate) enum Class {
     /// "Not now": the same command may succeed in a moment. Waiters stay in the queue, holders go on renewing, releases are
     /// sent again.
     NotNow,
-    /// The login is refused: as not now, for a login may be refused for a moment while the server's users are loaded again.
-    /// But what has nothing yet does not wait for it for long: mostly a password is wrong.
+    /// The login is refused. As `NotNow`, since a server refuses logins for a moment while its users are loaded again. But a
+    /// request without a hold gives up soon: mostly a password is wrong.
     Login,
     /// The server has to be given more memory, or another setting.
     Setting,
@@ -22,7 +22,7 @@ pub(crate) enum Class {
     Permission,
     /// The command, or the kind of server, is wrong.
     Misuse,
-    /// A value that is not a lock's is at one of its names.
+    /// A value that is not a lock's is at one of the lock's names.
     Foreign,
     /// The server does not know the script (any more).
     UnknownScript,
@@ -141,7 +141,7 @@ pub(crate) fn class(error: &RedisError) -> Class {
         };
     }
     match error.kind() {
-        // What comes in over a link that breaks may be no answer at all.
+        // Over a link that breaks, garbage may come in.
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound => NotNow,
         ErrorKind::MasterNameNotFoundBySentinel | ErrorKind::NoValidReplicasFoundBySentinel => {
             NotNow
@@ -154,14 +154,14 @@ pub(crate) fn class(error: &RedisError) -> Class {
 fn entry(error: &RedisError) -> Option<&'static (&'static str, Class, &'static str)> {
     let code = error.code()?;
     let find = |code: &str| CODES.iter().find(|(known, ..)| *known == code);
-    // A command with many arguments is refused for that before it is refused for the missing login.
+    // Without a login, a command with many arguments is refused for the arguments first.
     let is_not_logged_in = |detail: &&str| detail.contains("unauthenticated");
     find(code)
         .or_else(|| inner_code(error.detail()?).and_then(find))
         .or_else(|| find(error.detail().filter(is_not_logged_in).map(|_| "NOAUTH")?))
 }
 
-/// Before version 7 an error inside a script comes in a longer text, behind the script's name and line.
+/// Before version 7 the code of an error in a script stands in a longer text, behind the script's name and line.
 fn inner_code(detail: &str) -> Option<&str> {
     let (_, inner) = detail.split_once("user_script")?;
     let is_code =
@@ -172,7 +172,7 @@ fn inner_code(detail: &str) -> Option<&str> {
         .find(is_code)
 }
 
-/// Servers and proxies say some things with no other code than ERR.
+/// Servers and proxies give some errors the code ERR only.
 fn is_busy_in_plain_words(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     ["max number of clients", "upstream", "timeout", "timed out"]
@@ -200,8 +200,8 @@ pub(crate) fn is_cross_slot(error: &RedisError) -> bool {
     error.code() == Some("CROSSSLOT")
 }
 
-/// Whether the command certainly did nothing: it never left this process, or the server said no. (The
-/// scripts are refused as a whole, before they have written anything.)
+/// Whether the command certainly did nothing: the command never left this process, or the server said no. (A script is refused
+/// as a whole, before the script has written anything.)
 pub(crate) fn did_nothing(error: &RedisError) -> bool {
     error.is_connection_refusal() || error.code().is_some()
 }

@@ -1,6 +1,6 @@
-//! Whether the Lockers over a link still take locks, and what could not be given back since they do not.
+//! Whether the Lockers over a link have been shut down, and which locks could not be given back since.
 //!
-//! A link carries it for the layers above, since all Lockers over one link end together. The locks themselves are in the
+//! The link carries this for the layers above, since all Lockers over a link end together. The locks themselves are in the
 //! engine's schedule.
 
 use std::{

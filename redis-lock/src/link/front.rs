@@ -1,7 +1,7 @@
-//! Where pushes come in: the channel of a session, and whether anybody listens to it.
+//! Where pushes come in: the channel of a session, and whether a connection listens to the channel.
 //!
-//! Each runtime that uses a Locker has a connection of its own, and with it a front of its own: those who wait in one
-//! runtime hear of their turn in that runtime, without another thread in between.
+//! Each runtime that uses a Locker has a connection and a front: a waiter hears of its turn in its own runtime, without a second
+//! thread in between.
 
 use std::{
     any::Any,
@@ -18,18 +18,18 @@ use crate::{
     values::session::{Pushes, SessionId},
 };
 
-/// What has come in.
+/// A message that has come in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Message<'a> {
-    /// A message on the channel. It may be lost, and nothing depends on it.
+    /// A message on the channel. Messages may be lost, and nothing depends on a message.
     Text(&'a str),
     /// A push of a store in this process, for the lock of this name.
     Push(&'a str, Push),
-    /// Whether messages come in from now on; earlier ones may have been missed.
+    /// Whether messages come in from now on. Earlier messages may have been missed.
     Listening(bool),
 }
 
-/// What takes in the messages. Given from above, since what is below knows no locks.
+/// Takes in the messages. Given by a layer above, since the link knows no locks.
 pub(crate) trait Listener: Any + Send + Sync {
     fn hears(&self, message: Message<'_>);
 }
@@ -38,7 +38,7 @@ pub(crate) trait Listener: Any + Send + Sync {
 pub(crate) type MakeListener = fn() -> Arc<dyn Listener>;
 
 pub(crate) struct Front {
-    /// `None`: that of the process.
+    /// `None`: the engine of the process.
     engine: Option<Engine>,
     session: SessionId,
     pushes: Pushes,
@@ -51,7 +51,7 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    /// With a channel that nobody else has.
+    /// A front with a random channel.
     pub(crate) fn new(pushes: Pushes, listener: MakeListener) -> Self {
         let session = SessionId(rand::random());
         let channel = match pushes {
@@ -69,7 +69,7 @@ impl Front {
         }
     }
 
-    /// Of a store in this process: nothing is between the two, so all pushes are heard.
+    /// A front of a store in this process: no connection is in between, so all pushes are heard.
     pub(crate) fn in_process(engine: Option<Engine>, listener: MakeListener) -> Self {
         Front {
             engine,
@@ -78,7 +78,7 @@ impl Front {
         }
     }
 
-    /// What goes on without the tasks of this session.
+    /// The engine that works for this session.
     pub(crate) fn engine(&self) -> io::Result<&Engine> {
         match &self.engine {
             Some(own) => Ok(own),
@@ -133,7 +133,7 @@ impl Front {
         self.listener.hears(Message::Push(lock, push));
     }
 
-    /// Takes in whatever comes in on the connection; much of it may not be for us.
+    /// Takes in a push from the connection, which may not be for us.
     pub(crate) fn pushed(&self, push: &PushInfo) {
         let is_ours = || {
             let channel = push.data.first().map(from_redis_value_ref::<String>);
@@ -141,7 +141,7 @@ impl Front {
         };
         match push.kind {
             PushKind::Message if is_ours() => {
-                // Also a proof that somebody listens.
+                // A message proves that the connection listens.
                 self.set_listening(true);
                 self.heard.send_modify(|count| *count += 1);
                 if let Some(Ok(text)) = push.data.get(1).map(from_redis_value_ref::<String>) {
@@ -150,7 +150,7 @@ impl Front {
             }
             PushKind::Subscribe if is_ours() => self.set_listening(true),
             PushKind::Unsubscribe if is_ours() => self.set_listening(false),
-            // With a cluster it may have been another node's connection; the next message tells.
+            // In a cluster the connection may have been another node's: then the next message sets this to true again.
             PushKind::Disconnection => self.set_listening(false),
             _ => {}
         }

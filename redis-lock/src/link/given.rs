@@ -1,4 +1,4 @@
-//! A connection of the user's. What it has to be is in one trait, so that the compiler can say so in one message.
+//! A connection of the user. One trait has all bounds on its type, so that the compiler needs one message.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use tokio::runtime::Handle;
 
 use crate::link::{Connection, Reply, front::Front};
 
-/// A connection that [`Locker::new`](crate::Locker::new) takes: any of redis-rs that is async and can be cloned, such as
+/// A connection for [`Locker::new`](crate::Locker::new): any connection of redis-rs that is async and can be cloned, such as
 /// a [`ConnectionManager`](redis::aio::ConnectionManager), a
 /// [`MultiplexedConnection`](redis::aio::MultiplexedConnection) or a cluster connection.
 ///
-/// There is nothing to implement: a type has it that is [`ConnectionLike`], `Clone`, `Send`, `Sync` and `'static`.
+/// There is nothing to implement: every type has this trait that is [`ConnectionLike`], `Clone`, `Send`, `Sync` and `'static`.
 ///
 /// ```
 /// use redis_lock::{Locker, RedisConnection};
@@ -29,14 +29,14 @@ use crate::link::{Connection, Reply, front::Front};
 )]
 pub trait RedisConnection: ConnectionLike + Clone + Send + Sync + 'static {}
 
-// The compiler is to report this trait, not the first one of these that is missing.
+// The compiler is to report this trait, not a missing bound.
 #[diagnostic::do_not_recommend]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisConnection for C {}
 
 /// A connection that the user made and looks after.
 pub(crate) struct Given<C> {
     pub(crate) connection: C,
-    /// The wake-ups that come in on it.
+    /// The front for wake-ups that come in on the connection.
     pub(crate) front: Arc<Front>,
 }
 
@@ -56,7 +56,7 @@ impl<C: RedisConnection> Connection for Given<C> {
     }
 
     fn is_in(&self, _: &Handle) -> bool {
-        // What is the user's may need timers, have to reconnect, or hold a mutex just now.
+        // The user's connection may need timers, have to reconnect, or hold a mutex just now.
         false
     }
 

@@ -31,13 +31,13 @@ use crate::{
     threads::{report::report, runtime::Engine},
 };
 
-/// How long one attempt to connect, or to subscribe, may take.
+/// How long an attempt to connect, or to subscribe, may take.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 /// The first pause after an attempt that failed, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A connection that is younger is not replaced because of an answer, or of a missing answer: many commands fail at the
-/// same time, and a new connection needs a moment to show what it is worth.
+/// A younger connection is not replaced because of an answer or a missing answer: the commands of the connection before fail at
+/// the same time, and a new connection needs a moment to show whether it works.
 const TRIAL: Duration = Duration::from_secs(1);
 /// How long to wait before asking again for a subscription that was refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ pub(crate) struct Kept {
 
 #[derive(Clone)]
 enum State {
-    /// No connection. `failures` counts the failed attempts since the last success; `error` is that of the latest.
+    /// No connection. `failures` counts the failed attempts since the last success; `error` is the error of the latest attempt.
     Down {
         failures: u64,
         error: Option<RedisError>,
@@ -71,7 +71,7 @@ struct Up {
     has_settled: bool,
 }
 
-/// What a command is sent over.
+/// A connection to send commands over.
 #[derive(Clone)]
 pub(crate) struct Channel {
     pub(crate) connection: MultiplexedConnection,
@@ -90,7 +90,7 @@ impl Kept {
         }
     }
 
-    /// The connection if it is up; else that of the next attempt, or the reason why the attempt has failed.
+    /// The connection if it is up; else the connection of the next attempt, or the reason why the attempt has failed.
     pub(crate) async fn channel(&self) -> RedisResult<Channel> {
         let mut before = None;
         let mut states = self.state.subscribe();
@@ -185,7 +185,7 @@ impl Kept {
     /// Takes in a push of the connection with this number.
     fn pushed(self: &Arc<Self>, number: u64, push: &PushInfo) {
         match push.kind {
-            // What an earlier connection says of itself is not news.
+            // `leave` ignores this from an earlier connection.
             PushKind::Disconnection | PushKind::Unsubscribe => self.leave(number),
             _ => self.front.pushed(push),
         }
@@ -319,7 +319,7 @@ async fn subscribe(
 }
 
 fn config(kept: &Arc<Kept>, number: u64) -> AsyncConnectionConfig {
-    // Time limits are ours: they know when it is too late.
+    // The link has a time limit for each command.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);
@@ -335,8 +335,8 @@ fn config(kept: &Arc<Kept>, number: u64) -> AsyncConnectionConfig {
     })
 }
 
-/// Whether an answer tells of the connection rather than of the command: a new one may lead to another server, or log in
-/// once more.
+/// Whether an answer is about the connection, not about the command: a new connection may lead to the right server, or log in
+/// again.
 fn is_of_connection(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
         || matches!(error.code(), Some("NOAUTH" | "MASTERDOWN"))

@@ -1,9 +1,9 @@
-//! The connection to Redis, whatever kind it is. It knows no locks.
+//! The connection to Redis, of any kind. This layer knows no locks.
 //!
-//! 1. A [`Link`] hides the connection's type, so that nothing above is generic over it.
-//! 2. Every command has a time limit of ours: some connections of redis-rs have none. A link that lets one
-//!    pass is distrusted.
-//! 3. A command that failed here may still have been executed.
+//! 1. A [`Link`] hides the connection's type, so that the layers above are not generic.
+//! 2. Every command has a time limit, since some connections of redis-rs have none. A link that lets a limit pass is
+//!    distrusted.
+//! 3. A command that failed may still have been executed.
 
 pub(crate) mod cause;
 pub(crate) mod code;
@@ -34,29 +34,29 @@ use crate::{
     threads::{report::report, runtime::engine},
 };
 
-/// A reply on its way. Owned, so that it can be handed on to be awaited by somebody else.
+/// A reply on its way. Owned, so that a second task can take over the wait.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = RedisResult<T>> + Send>>;
 
-/// At most this many releases in the background of one connection are under way at a time, so that a thousand of them
-/// do not get in front of a user's command all at once, and a dead server does not stop another's.
+/// At most this many background releases of one connection are under way at a time. So a thousand releases do not delay a user's
+/// command, and a dead server does not stop the releases for a second server.
 const AT_A_TIME: usize = 100;
 
-/// One connection, shared by all Lockers that were made from one another.
+/// A connection, shared by a Locker and all Lockers made from it.
 pub(crate) struct Link {
     connection: Box<dyn Connection>,
     pub(crate) releases: Arc<Semaphore>,
     pub(crate) ending: Arc<Ending>,
     known: Mutex<Known>,
-    /// It has been said that its waiters poll.
+    /// A log event has said that the waiters of this link poll.
     is_said: Mutex<bool>,
-    /// What is known of the server's clock.
+    /// The latest reading of the server's clock.
     clock: Mutex<Option<Estimate>>,
 }
 
-/// The scripts that the server knows, by their hashes, since calls of them have been answered.
+/// The scripts that the server knows, since calls of them have been answered.
 #[derive(Default)]
 struct Known {
-    /// How often connections had been made then: another one may lead to another server, or to one that was restarted.
+    /// How many connections had been made at that time: a newer connection may lead to a new or restarted server.
     connections: u64,
     scripts: Vec<&'static str>,
 }
@@ -73,12 +73,12 @@ impl Link {
         }
     }
 
-    /// Host and port, or the path of the socket; what can be said of a connection of the user's is nothing.
+    /// Host and port, or the path of the socket. `None`: the connection is the user's.
     pub(crate) fn server(&self) -> Option<Arc<str>> {
         self.connection.server()
     }
 
-    /// Says, once, that the waiters over a user's connection without wake-ups poll.
+    /// Logs, once, that waiters over a user's connection without wake-ups poll.
     pub(crate) fn waits(&self) {
         if self.connection.is_ours() || !self.connection.front().channel().is_empty() {
             return;
@@ -94,7 +94,7 @@ impl Link {
         }
     }
 
-    /// Whether the server knows the script with this hash, as far as can be told from here.
+    /// Whether the server knows the script with this hash, as far as this link knows.
     pub(crate) fn knows(&self, script: &'static str) -> bool {
         self.known().scripts.contains(&script)
     }
@@ -122,7 +122,7 @@ impl Link {
         known
     }
 
-    /// What is known of the server's clock.
+    /// The latest reading of the server's clock.
     pub(crate) fn clock(&self) -> Option<Estimate> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,7 +131,7 @@ impl Link {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
     }
 
-    /// Whether its replies may be awaited anywhere.
+    /// Whether replies may be awaited in any runtime.
     pub(crate) fn is_ours(&self) -> bool {
         self.connection.is_ours()
     }
@@ -140,27 +140,27 @@ impl Link {
         self.connection.send(command)
     }
 
-    /// One after the other, in one go; an answer for each.
+    /// Sends a pipeline. Each command has its own answer.
     pub(crate) fn send_all(&self, commands: Pipeline) -> Reply<Vec<RedisResult<Value>>> {
         self.connection.send_all(commands)
     }
 
-    /// Whether a connection of ours is up in that runtime, which the next commands from there will take as well.
+    /// Whether a connection of ours is up in `runtime`, so that all next commands from there go over the same connection.
     pub(crate) fn is_in(&self, runtime: &Handle) -> bool {
         self.connection.is_in(runtime)
     }
 
-    /// Where those hear of their turn who wait here.
+    /// The front of the current runtime: wake-ups for its waiters come in there.
     pub(crate) fn front(&self) -> Arc<Front> {
         self.connection.front()
     }
 
-    /// What a layer above has put here in place of a connection.
+    /// The value that a layer above uses in place of a connection, if so.
     pub(crate) fn above<T: Any>(&self) -> Option<&T> {
         self.connection.above()?.downcast_ref()
     }
 
-    /// Waits for a reply, but not for longer than `limit`. `None`: the link may be dead.
+    /// Waits for a reply, but not for longer than `limit`. `None`: no reply, and the link may be dead.
     pub(crate) async fn within<T>(
         &self,
         limit: Duration,
@@ -194,20 +194,20 @@ pub(crate) trait Connection: Send + Sync {
 
     fn front(&self) -> Arc<Front>;
 
-    /// How often it has connected so far, if it is known.
+    /// How many connections have been made so far; 0 if that is not known.
     fn made(&self) -> u64 {
         0
     }
 
-    /// Whether its replies may be awaited anywhere.
+    /// Whether replies may be awaited in any runtime.
     fn is_ours(&self) -> bool {
         false
     }
 
-    /// It may be stuck. Whoever made it may make a new one.
+    /// The connection may be stuck. Makes a new connection if it is ours.
     fn replace(&self) {}
 
-    /// What a layer above has put here in place of a connection.
+    /// The value that a layer above uses in place of a connection, if so.
     fn above(&self) -> Option<&dyn Any> {
         None
     }

@@ -1,5 +1,5 @@
-//! Connections of our own, as `Locker::connect` makes: one for the engine, and one for each runtime that uses the Locker.
-//! The wake-ups of a runtime's waiters come in on the connection of that runtime.
+//! Connections of our own, as `Locker::connect` makes: a connection for the engine, and a connection for each runtime that uses
+//! the Locker. The wake-ups of a runtime's waiters come in on the runtime's connection.
 //!
 //! 1. A connection's tasks live in the runtime that uses the connection, so no command changes threads. The connection ends
 //!    with its runtime.

@@ -1,5 +1,5 @@
-//! Pauses between attempts: each longer than the one before, so that a server which is away is not asked all the time, and
-//! with jitter, so that many clients do not come back in the same instant.
+//! Pauses between attempts. Pauses grow, so that a server which is away is not asked all the time, and have jitter, so that many
+//! clients do not come back in the same instant.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! The two threads of this crate: one with a runtime, for what goes on without the user's, and one that emits log events.
+//! The two threads of this crate: a thread with a runtime that does not depend on the user's runtimes, and a thread that emits
+//! log events.
 //!
-//! Below the link, since a command's time limit is kept by that runtime, and a connection has things to log.
+//! Below the link, since this runtime keeps the time limits of commands, and since connections log.
 
 pub(crate) mod report;
 pub(crate) mod runtime;

@@ -1,8 +1,8 @@
 //! Log events, emitted by the thread `redis-lock-log`.
 //!
 //! A `tracing` subscriber is code of the user. A subscriber that writes to a full pipe blocks, and must delay log lines
-//! only. So no event is emitted where it happens: renewals, releases and users' tasks go on, and the thread emits the
-//! events in order. When 1,000 events wait, further events are dropped and counted.
+//! only. So the code that reports an event does not emit the event: renewals, releases and users' tasks go on, and the thread
+//! emits the events in order. When 1,000 events wait, further events are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -27,15 +27,14 @@ static MORE: Condvar = Condvar::new();
 
 struct Queue {
     events: VecDeque<Event>,
-    /// Since the events that wait.
+    /// How many events were dropped since the last event that waits.
     dropped: u64,
     has_thread: bool,
 }
 
-/// Has an event emitted, to the subscriber and in the span of the caller. `emit` is called later, in the log thread. Costs a
-/// comparison of two numbers where no subscriber wants events of that level.
+/// Reports an event to the subscriber and in the span of the caller. `emit` is called later, in the log thread. If no subscriber
+/// wants events of this level, the call costs a comparison of two numbers.
 pub(crate) fn report(level: Level, emit: impl FnOnce() + Send + 'static) {
-    // Only compares two numbers: it does not ask the subscriber.
     if level > LevelFilter::current() {
         return;
     }
@@ -50,7 +49,7 @@ pub(crate) fn report(level: Level, emit: impl FnOnce() + Send + 'static) {
     queue.events.push_back(Box::new(event));
     if !queue.has_thread {
         let thread = thread::Builder::new().name("redis-lock-log".to_owned());
-        // Without it the events wait for the next try.
+        // If the thread cannot be started, the events wait for the next call.
         queue.has_thread = thread.spawn(emit_all).is_ok();
     }
     drop(queue);
@@ -71,7 +70,7 @@ fn emit_all() {
         let dropped = std::mem::take(&mut queue.dropped);
         drop(queue);
         for event in events {
-            // A subscriber that panics has had its say.
+            // A subscriber that panics loses this event only.
             let _panicked = catch_unwind(AssertUnwindSafe(event));
         }
         if dropped > 0 {

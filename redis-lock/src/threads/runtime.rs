@@ -1,7 +1,7 @@
-//! One thread with a runtime of its own, for what must go on whatever becomes of the user's.
+//! A thread with a runtime, for work that must not depend on the user's runtimes.
 //!
-//! A runtime of the user's may end, be blocked, or not be there at all (in a `Drop`). Only where a test has paused the clock
-//! of its runtime, and needs no Redis, all of it goes on in that runtime and by that clock.
+//! A runtime of the user may end, be blocked, or be absent (in a `Drop`). A test that needs no Redis may pause the clock of its
+//! runtime: then that runtime is the engine, and its clock counts.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,7 +23,7 @@ use crate::values::time::Time;
 
 static ENGINE: OnceCell<Engine> = OnceCell::new();
 
-/// The times of all engines are counted from here, and it is this time then: a paused clock may have stopped before.
+/// The clocks of all engines show `AT_ORIGIN` at this instant. It is not zero, since a paused clock may have stopped before.
 static ORIGIN: Lazy<Instant> = Lazy::new(Instant::now);
 const AT_ORIGIN: Time = Time(1 << 40);
 
@@ -32,7 +32,7 @@ pub(crate) fn engine() -> io::Result<&'static Engine> {
     ENGINE.get_or_try_init(Engine::start)
 }
 
-/// What an engine's clock shows at that instant.
+/// What an engine's clock shows at `instant`.
 pub(crate) fn time_at(instant: Instant) -> Time {
     let before = ORIGIN.saturating_duration_since(instant);
     AT_ORIGIN + instant.saturating_duration_since(*ORIGIN) - before
@@ -41,7 +41,7 @@ pub(crate) fn time_at(instant: Instant) -> Time {
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     runtime: Handle,
-    /// The clock of its runtime is paused: it stands still while a task can go on, and leaps ahead when all of them wait.
+    /// The clock of the runtime is paused: the clock stands still while a task can go on, and leaps ahead when all tasks wait.
     is_paused: bool,
 }
 
@@ -62,7 +62,7 @@ impl Engine {
     pub(crate) fn of_paused_runtime() -> Option<Self> {
         let runtime = Handle::try_current().ok()?;
         let time = || tokio::time::Instant::now().into_std();
-        // A clock that goes shows a time between the two. A paused one may do so once, by chance, but not twice.
+        // A running clock shows a time between `before` and `after`. A paused clock may do so once by chance, but not twice.
         let is_paused = (0..2).any(|_| {
             let (before, shown, after) = (Instant::now(), time(), Instant::now());
             shown < before || shown > after
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// Sleeps until then, by this engine's clock. To be awaited in the engine.
+    /// Sleeps until `time`, by this engine's clock. To be awaited in the engine.
     pub(crate) async fn sleep_until(&self, time: Time) {
         tokio::time::sleep(time.since(self.now())).await;
     }
@@ -101,14 +101,14 @@ impl Engine {
         self.runtime.id()
     }
 
-    /// As [`tokio::time::sleep`], by the engine's clock: it may be awaited anywhere, also in a runtime without timers and
-    /// outside of tokio, where tokio's own would panic.
+    /// As [`tokio::time::sleep`], by the engine's clock. May be awaited anywhere, also outside of tokio and in a runtime without
+    /// timers, where a sleep of tokio would panic.
     pub(crate) fn sleep(&self, duration: Duration) -> Sleep {
         let _engine = self.runtime.enter();
         tokio::time::sleep(duration)
     }
 
-    /// Waits for a future, but not for longer than `limit`. As for where it may be awaited, see [`sleep`](Self::sleep).
+    /// Waits for a future, but not for longer than `limit`. May be awaited anywhere, as [`sleep`](Self::sleep).
     pub(crate) async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         let mut sleep = pin!(self.sleep(limit));
         let mut future = pin!(future);

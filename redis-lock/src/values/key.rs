@@ -6,9 +6,9 @@ use crate::values::text::Shown;
 
 /// The name of a lock: any text of 1 to 1024 bytes.
 ///
-/// It is checked when a lock is asked for, before anything is sent. In a Redis Cluster a key with a
+/// A key is checked when a lock is asked for, before anything is sent. In a Redis Cluster a key with a
 /// [hash tag](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags) keeps
-/// it (`{user:7}:cart` lives with `{user:7}`); otherwise the whole key decides.
+/// the tag (`{user:7}:cart` lives with `{user:7}`); otherwise the whole key decides.
 ///
 /// ```
 /// use redis_lock::Key;
@@ -23,7 +23,7 @@ impl Key {
     /// The longest key, in bytes.
     const LONGEST: usize = 1024;
 
-    /// The text as it was given. Shown to people it may forge a line of a log; [`Display`](fmt::Display) escapes.
+    /// The text as it was given. In a log this text may forge a line; [`Display`](fmt::Display) escapes.
     ///
     /// ```
     /// let key = redis_lock::Key::from("order:\n42");
@@ -34,7 +34,7 @@ impl Key {
         &self.0
     }
 
-    /// Why it cannot name a lock, if it cannot.
+    /// Why the key cannot name a lock, if so.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         if self.0.is_empty() {
             return Some("a key must not be empty");
@@ -45,7 +45,7 @@ impl Key {
         None
     }
 
-    /// Short enough for an error, which must not carry a megabyte around.
+    /// The key, cut for an error, which must not carry a megabyte around.
     pub(crate) fn shortened(&self) -> Key {
         match self.char_indices().nth(64) {
             Some((end, _)) => Key::from(format!("{}…", &self[..end])),
@@ -68,8 +68,8 @@ impl AsRef<str> for Key {
     }
 }
 
-/// For people and logs: what does not print is escaped, so that a key from a request cannot forge a line of a log. For the
-/// text itself use [`Key::as_str`].
+/// For people and logs: characters that do not print are escaped, so that a key from a request cannot forge a line of a log. For
+/// the text itself use [`Key::as_str`].
 ///
 /// ```
 /// use redis_lock::Key;

@@ -2,7 +2,7 @@
 
 use std::{error, fmt};
 
-/// What ended a hold before it was given back.
+/// Why a hold ended before it was given back.
 ///
 /// ```
 /// use redis_lock::Loss;
@@ -18,19 +18,19 @@ pub enum Loss {
     Paused,
     /// The ttl is over, and [`auto_extend`](crate::Locker::auto_extend) is off.
     TtlEnded,
-    /// It was held for as long as [`max_hold`](crate::Locker::max_hold) allows.
+    /// The lock was held for as long as [`max_hold`](crate::Locker::max_hold) allows.
     MaxHold,
-    /// Redis does not know the hold any more: it was restarted, failed over or flushed, or the lock was taken away by hand.
+    /// Redis does not know the hold any more: Redis was restarted, failed over or flushed, or the lock was taken away by hand.
     Forgotten,
     /// A value that this crate did not write is at one of the lock's names.
     Replaced,
     /// The Locker has been shut down, and the time that holders were given is over.
     ShutDown,
-    /// What ran inside an outer hold was carried out of it, to another task, where the outer hold may end at any time.
+    /// A future that runs inside an outer hold was moved to another task, where the outer hold may end at any time.
     LeftScope,
 }
 
-/// Written out, without a macro of another crate: the simulator compiles this file, and has no dependencies.
+/// Written by hand: the simulator compiles this file, and has no dependencies.
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

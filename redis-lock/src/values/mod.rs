@@ -1,4 +1,4 @@
-//! Plain values that all others speak of.
+//! Plain values that all layers use.
 
 pub(crate) mod key;
 pub(crate) mod loss;

@@ -13,9 +13,9 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Shared: any number of readers at a time, no writer among them.
+    /// Shared: any number of readers at a time, and no writer.
     Read,
-    /// Exclusive: one writer, nobody else. The default, since it is the safe choice.
+    /// Exclusive: one writer alone. The default, since this is the safe choice.
     #[default]
     Write,
 }

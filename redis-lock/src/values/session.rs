@@ -1,4 +1,4 @@
-//! The name of a session: what holds locks and waits for locks, as Redis sees it.
+//! The name of a session. To Redis, sessions hold locks and wait for locks.
 
 use std::fmt;
 
@@ -43,10 +43,10 @@ impl fmt::Debug for SessionId {
 /// How a session hears of its grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pushes {
-    /// Not at all: the session asks again and again.
+    /// Not by push: the session asks again and again.
     None,
-    /// By push, and `PUBLISH` counts who has heard: a session that nobody heard for has lost its connection.
+    /// By push, and `PUBLISH` counts receivers: without a receiver the session's connection is lost.
     Counted,
-    /// By push, but `PUBLISH` does not say who has heard: in a Redis Cluster another node may have the subscriber.
+    /// By push, but the count of `PUBLISH` says nothing: in a Redis Cluster another node may have the subscriber.
     Uncounted,
 }

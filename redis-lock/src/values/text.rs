@@ -1,12 +1,12 @@
-//! Foreign text as people may be shown it: keys, names of servers, what a server said.
+//! Foreign text for people: keys, names of servers, answers of servers.
 //!
-//! A key may come from a request. A key that is logged as it is could end the line and begin another, or command the
+//! A key may come from a request. Logged without escapes, the key could end the line and begin a new line, or command the
 //! terminal that shows the log.
 
 use std::fmt::{self, Write};
 
 /// Escapes every character that does not print, as in a Rust string: control characters, separators of lines, marks that
-/// change the direction of writing. What prints stays as it is, in every script. A backslash becomes two, so that no two
+/// change the direction of writing. Printed characters of every script stay as they are. A backslash becomes two, so that no two
 /// texts look alike.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
@@ -29,7 +29,7 @@ impl fmt::Display for Quoted<'_> {
 
 /// `as_is`: characters that `escape_debug` would escape although they print.
 fn write(f: &mut fmt::Formatter<'_>, text: &str, as_is: &[char]) -> fmt::Result {
-    // Not character by character: `str::escape_debug` keeps accents and vowel signs, which stand behind a letter.
+    // By parts, not by characters: `str::escape_debug` keeps an accent or a vowel sign behind a letter, and escapes it alone.
     for part in text.split_inclusive(as_is) {
         let plain = part.strip_suffix(as_is);
         fmt::Display::fmt(&plain.unwrap_or(part).escape_debug(), f)?;
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// All short texts of what escapes are made of, and what each of them is shown as.
+    /// All short texts made of the characters of escapes, and how each text is shown.
     #[test]
     fn no_two_texts_look_alike() {
         let mut texts = vec![String::new()];

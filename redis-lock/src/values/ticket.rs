@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One request of one task. A task that has to queue again gets a new ticket, higher than all before.
+/// One request of one task. A task that has to queue again gets a new ticket, higher than all earlier tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ticket(pub(crate) u64);
 

@@ -1,4 +1,4 @@
-//! Points in time: one type for the local clock, another for the server's. The two are never compared.
+//! Points in time: a type for the local clock, and a type for the server's clock. The two are never compared.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Time(pub(crate) u64);
 
-/// A point on the server's wall clock, in microseconds since 1970. That clock may be set back or forth.
+/// A point on the server's wall clock, in microseconds since 1970. The server's clock may be set back or forth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ServerTime(pub(crate) u64);
 
@@ -29,7 +29,7 @@ impl ServerTime {
     }
 }
 
-/// Whole microseconds, rounded down; far beyond any lease they stop growing.
+/// Whole microseconds, rounded down, and at most `u64::MAX`.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
