@@ -1,4 +1,4 @@
-//! Getting a lock, and giving it back.
+//! Taking a lock, and giving a lock back.
 
 use std::{mem, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
 
 /// Takes the lock as `options` say. The call ends within `wait` and one command's time limit, whatever happens.
 ///
-/// Cancel safe: dropped at any time, it leaves neither a hold nor a place in the queue behind.
+/// Cancel safe: a future that is dropped at any time leaves neither a hold nor a place in the queue behind.
 pub(crate) async fn acquire(link: Arc<Link>, options: Options, key: Key) -> Result<Guard, Error> {
     options.check(&key)?;
     acquire_checked(link, options, key).await
@@ -56,7 +56,7 @@ pub(crate) async fn acquire_checked(
         min_hold: options.min_hold,
         command_timeout: options.command_timeout,
     };
-    // Boxed: what follows would take up space in the future of every acquisition.
+    // Boxed, so that the future of every acquisition stays small.
     let asking = Box::pin(async {
         let mut asking = Asking::new(&owner, terms, queue)?;
         asking.turn(started).await
@@ -67,7 +67,7 @@ pub(crate) async fn acquire_checked(
     }
 }
 
-/// A task that asks for a lock. Dropped before it is settled, it leaves nothing behind.
+/// A task that asks for a lock. A drop before the request is settled withdraws the request.
 struct Asking {
     hold: Arc<Hold>,
     entry: Arc<Entry>,
@@ -95,7 +95,7 @@ impl Asking {
         })
     }
 
-    /// Waits until the lock is ours, or is not going to be.
+    /// Waits until the request is granted or refused.
     async fn turn(&mut self, started: Time) -> Result<Guard, Error> {
         loop {
             let news = self.hold.news();
@@ -142,7 +142,7 @@ fn failed(owner: &Owner, error: Option<RedisError>) -> Error {
     Error::failed(&owner.link, &owner.key, error.unwrap_or_else(no_reply))
 }
 
-/// Gives a hold back and says whether it had been good all the time.
+/// Gives a hold back. An error says that the hold was lost before, or that the release is not confirmed.
 pub(crate) async fn unlock(hold: Arc<Hold>) -> Result<(), Error> {
     let lost = |why| Error::Lost {
         key: hold.owner.key.clone(),

@@ -1,4 +1,4 @@
-//! What `Locker::connect` can be given.
+//! The addresses that `Locker::connect` takes.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -6,8 +6,8 @@ use redis::{Client, ConnectionInfo, RedisError};
 
 use crate::api::error::Error;
 
-/// Where Redis is, and how to log in: a URL as text, or a [`redis::Client`] or [`redis::ConnectionInfo`] with whatever they
-/// were built with, such as a certificate authority of your own, client certificates, or credentials.
+/// Where Redis is, and how to log in: a URL as text, or a [`redis::Client`] or [`redis::ConnectionInfo`] with its settings, such
+/// as a certificate authority of your own, client certificates, or credentials.
 ///
 /// ```no_run
 /// use redis_lock::{Locker, redis};
@@ -53,7 +53,7 @@ impl Target {
     }
 
     fn new(client: Client, as_is: bool) -> Self {
-        // redis-rs uses the one of the process, and panics if there is none. One that the program has chosen stays.
+        // redis-rs uses the process's default provider, and panics without a default. A default that the program has set stays.
         #[cfg(feature = "tls-rustls")]
         let _ = rustls::crypto::ring::default_provider().install_default();
         Target { client, as_is }

@@ -1,5 +1,5 @@
-//! The bounds of options, and what is said of a value beyond them. The attribute has the same ones, and says the same
-//! while it is compiled; it cannot depend on this crate, so a test of its compares.
+//! The bounds of options, and the texts for a value out of bounds. The attribute has the same bounds and texts, for compile time;
+//! the attribute cannot depend on this crate, so a test compares the two.
 
 #![allow(
     missing_docs,

@@ -1,7 +1,7 @@
-//! A whole cycle on a probe key: what a lock does when it is alone, shared, waited for and handed over.
+//! A whole cycle on a probe key: a lock that is held alone, shared, waited for and handed over.
 //!
-//! The cycle finds what only contention needs, such as a permission, before two processes meet. What a user may not run is
-//! looked for command by command, since Redis does not name it where a script is refused.
+//! The cycle also needs what only contention needs, such as a permission, so a fault shows before two processes meet. The
+//! permissions are tried command by command, since Redis does not name the missing permission when a script is refused.
 
 use std::{
     fmt,
@@ -47,7 +47,7 @@ pub struct Check {
     pub round_trip: Duration,
     /// Whether the hand-over to a waiter was heard by push. If not, waiters poll.
     pub wake_ups: bool,
-    /// The server's `maxmemory-policy`, if the user may read it. Any other than `noeviction` may evict locks.
+    /// The server's `maxmemory-policy`, if the user may read the setting. Every policy but `noeviction` may evict locks.
     pub maxmemory_policy: Option<String>,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Check {
 /// How long a message to a waiter may take.
 const HEARD: Duration = Duration::from_millis(500);
 
-/// Runs the cycle. Cancel safe: what is left of it is withdrawn in the background.
+/// Runs the cycle. Cancel safe: the rest of a dropped cycle is withdrawn in the background.
 pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Error> {
     let key = Key::from(format!("check:{:032x}", rand::random::<u128>()));
     options.check(&key)?;
@@ -88,7 +88,7 @@ pub(crate) async fn check(link: Arc<Link>, options: Options) -> Result<Check, Er
         sessions: Vec::new(),
         round_trip: Duration::MAX,
     };
-    // Some commands are run only where a process has died.
+    // Some commands are only needed after a process has died.
     let refused = probe.refused().await;
     if !refused.is_empty() {
         return Err(Error::Unusable {
@@ -116,9 +116,9 @@ struct Probe {
     options: Options,
     key: Key,
     names: Names,
-    /// Where a hand-over is to be heard.
+    /// The front that is to hear the hand-over.
     front: Arc<Front>,
-    /// All that have asked for the probe key.
+    /// All sessions that have asked for the probe key.
     sessions: Vec<SessionId>,
     round_trip: Duration,
 }
@@ -254,7 +254,7 @@ impl Probe {
             let reply = self.link.send(command(trial));
             replies.push((*trial, self.reply(reply).await));
         }
-        // In one go: what the first one makes must go, also if this is dropped in between.
+        // In one pipeline: the last commands remove what the first commands make, also if this future is dropped in between.
         let mut pipeline = Pipeline::new();
         pipeline.ignore_errors();
         for trial in LAST_TRIALS {
@@ -324,7 +324,7 @@ fn expect(is_right: bool, what: &'static str) -> RedisResult<()> {
 /// The five names of a lock, as the trials call them.
 const ROLES: [&str; 5] = ["<word>", "<grants>", "<queue>", "<waiters>", "<records>"];
 
-/// Each command that a script runs, in a form that changes nothing. `PUBLISH` is not among them: a lock works without it.
+/// Each command that a script runs, in a form that changes nothing. Without `PUBLISH`, which a lock does not need.
 const TRIALS: &[&str] = &[
     "EVAL return(1) 0",
     "EVALSHA 0000000000000000000000000000000000000000 0",

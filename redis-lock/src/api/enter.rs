@@ -1,5 +1,4 @@
-//! Getting everything that a future is to run under: its locks, in one fixed order, or a place inside of those that
-//! are held already.
+//! Taking the locks for a future: each lock anew, in one fixed order, or as a place inside of a hold that the task has already.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,17 +16,17 @@ use crate::{
     values::{key::Key, mode::Mode},
 };
 
-/// What a future has that runs under locks.
+/// The locks of a future that runs.
 #[derive(Debug)]
 pub(crate) struct Entered {
     pub(crate) scope: Scope,
-    /// For the locks that the task held before.
+    /// The places inside of holds that the task had before.
     pub(crate) permits: Vec<Permit>,
-    /// For the others.
+    /// The locks that were taken anew.
     pub(crate) guards: Guards,
 }
 
-/// Takes all of them, or, inside of holds that the polled task has, the right to use those.
+/// Takes all locks. For a lock that the polled task holds already, takes a place inside of that hold.
 pub(crate) async fn enter(
     link: Arc<Link>,
     options: Options,
@@ -60,7 +59,7 @@ pub(crate) async fn enter(
     })
 }
 
-/// Takes all of them, whatever the task holds already.
+/// Takes all locks anew, also a lock that the task holds already.
 pub(crate) async fn acquire_all(
     link: Arc<Link>,
     options: Options,
@@ -81,13 +80,13 @@ pub(crate) async fn acquire_all(
 /// Locks in the order in which they are taken.
 struct InOrder {
     locks: Vec<(Key, Mode)>,
-    /// For each request, in the order given, where in `locks` it is.
+    /// For each request, in the order given, the index of its lock in `locks`.
     places: Vec<usize>,
 }
 
-/// Everybody takes several locks in this order, so that no two wait for each other. Requests with the same key are
-/// one lock, held for writing if one of them asks for that. All keys and the options are checked before the first
-/// lock is taken.
+/// The locks in the order of keys. All tasks take several locks in this order, so that no two tasks wait for each other. Requests
+/// with the same key are one lock, held for writing if any of the requests asks for that. All keys and the options are checked
+/// before the first lock is taken.
 fn in_order(requests: &[LockRequest], options: &Options) -> Result<InOrder, Error> {
     if requests.is_empty() {
         return Err(Error::InvalidKey {

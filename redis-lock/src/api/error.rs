@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the reader knows to which lock it happened and what to do.
+//! The errors. Each message says which lock is concerned and what to do.
 
 use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
 /// Match on the variants that you can do something about, and use the predicates for the rest: more
 /// variants may come.
 ///
-/// The message names the lock, the server, the cause and what to do. Its cause is in the message, so
-/// [`source`](std::error::Error::source) is always `None`: no chain of errors tells it twice. `{:?}` is the message as
-/// well, since that is what a `main` prints that returns this error, and what `unwrap` prints. Foreign text in it (keys,
-/// what a server said) is escaped, and a password is never in it.
+/// The message names the lock, the server, the cause and what to do. The cause is in the message, so
+/// [`source`](std::error::Error::source) is always `None`: no chain of errors tells the cause twice. `{:?}` is the message as
+/// well, since `unwrap`, and a `main` that returns this error, print `{:?}`. Foreign text in the message (keys, answers of
+/// servers) is escaped, and a password is never in the message.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
 /// match locker.lock("nightly-report").await {
 ///     Ok(guard) => guard.unlock().await,
-///     Err(error) if error.is_contended() => Ok(()), // another instance is at it
+///     Err(error) if error.is_contended() => Ok(()), // another instance makes the report
 ///     Err(error) => Err(error),
 /// }
 /// # }
@@ -35,7 +35,7 @@ use crate::{
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Others held the lock, or stood in line before us, for the whole time that we were ready to wait.
+    /// The lock was held, or earlier waiters were in line, for the whole time that we were ready to wait.
     #[error(
         "lock {}: no {mode} lock within {waited:?}: others hold it or wait for it; try again later, or raise `wait`",
         Quoted(key)
@@ -49,9 +49,9 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// The lock was held and is no longer: its lease ended before it could be renewed, or Redis says that it is gone.
+    /// The lock was held and has been lost: the lease ended before a renewal succeeded, or Redis says that the lease is gone.
     ///
-    /// Whatever ran under it may have run beside another holder from then on. A
+    /// From then on, work under the lock may have run beside a second holder. A
     /// [fencing token](crate::Guard::token) keeps such work out of your data.
     #[error(
         "lock {}: lost: {why}; what ran under it may have overlapped with another holder",
@@ -64,8 +64,7 @@ pub enum Error {
         why: Loss,
     },
 
-    /// The Locker has been shut down: it takes no new locks, and whoever waited for one is told
-    /// so.
+    /// The Locker has been shut down: the Locker takes no new locks, and waiters get this error.
     #[error(
         "lock {}: not taken, since this locker has been shut down",
         Quoted(key)
@@ -75,8 +74,8 @@ pub enum Error {
         key: Key,
     },
 
-    /// A function under a write lock was called inside one under a read lock of the same key, in one task: it would
-    /// wait for its own caller. Take the write lock outside.
+    /// In one task, a function under a read lock has called a function under a write lock of the same key: the inner function
+    /// would wait for its own caller. Take the write lock outside.
     #[error(
         "lock {}: write inside of read: the same task reads under this lock, and would wait for itself; take the write lock outside",
         Quoted(key)
@@ -88,8 +87,8 @@ pub enum Error {
 
     /// There is no Locker for the attribute or for [`locker()`](crate::locker()) to use.
     ///
-    /// A task that is spawned inside of [`with_locker`](crate::with_locker) does not inherit its Locker: spawn it with
-    /// [`redis_lock::spawn`](crate::spawn()), or wrap its future in
+    /// A task that is spawned inside of [`with_locker`](crate::with_locker) does not inherit the Locker: spawn the task with
+    /// [`redis_lock::spawn`](crate::spawn()), or wrap the task's future in
     /// [`with_current_locker`](crate::with_current_locker).
     #[error(
         "no locker: call `redis_lock::init(..)` once at start-up, or run inside `redis_lock::with_locker(..)`, \
@@ -108,7 +107,7 @@ pub enum Error {
     InvalidKey {
         /// The key, or its beginning if it is long.
         key: Key,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: &'static str,
     },
 
@@ -119,9 +118,9 @@ pub enum Error {
         key: Key,
         /// The option's name.
         option: &'static str,
-        /// What it was set to.
+        /// The value that was set.
         value: String,
-        /// What it may be.
+        /// Which values are allowed.
         reason: &'static str,
     },
 
@@ -130,35 +129,33 @@ pub enum Error {
     Foreign {
         /// The lock.
         key: Key,
-        /// What Redis said, as redis-rs has it: raw text.
+        /// The error of redis-rs, with the raw text of the server.
         cause: RedisError,
     },
 
-    /// What [`Locker::connect`](crate::Locker::connect) was given, or what [`Locker::check`](crate::Locker::check) has looked
-    /// at, cannot keep locks: the text is no URL, the server cannot be reached or does not let us in, it is of the wrong
-    /// kind, or its user lacks a permission.
+    /// The server of [`Locker::connect`](crate::Locker::connect) or [`Locker::check`](crate::Locker::check) cannot keep locks: the
+    /// text is no URL, the server cannot be reached, refuses the login or is of the wrong kind, or the user lacks a permission.
     #[error("cannot use Redis{}: {problem}{}", at(server.as_deref()), because(cause.as_ref()))]
     Unusable {
-        /// Host and port of the server, or the path of its socket; `None` if the URL does not say.
+        /// Host and port of the server, or the path of the socket; `None` if the URL does not say.
         server: Option<Arc<str>>,
         /// What is wrong, and what to do.
         problem: Cow<'static, str>,
-        /// The cause, where it is more than the problem, as redis-rs has it: raw text.
+        /// The error of redis-rs, with raw text, if it says more than the problem.
         cause: Option<RedisError>,
     },
 
-    /// Redis could not be reached, or refused.
+    /// Redis could not be reached, or has refused.
     ///
-    /// Whether the command was executed is not known. Nothing needs to be undone by hand: what may have
-    /// been taken is given back in the background, and ends with its ttl at the latest.
+    /// Whether the command was executed is not known. Nothing needs to be undone by hand: a lock that may have been taken is given
+    /// back in the background, and ends with its ttl at the latest.
     #[error("{}", failed(key.as_ref(), server.as_deref(), cause))]
     Redis {
-        /// The lock, if it was about one (not while connecting).
+        /// The lock. `None` while connecting.
         key: Option<Key>,
-        /// Host and port of the server, or the path of its socket. `None` for a connection of your own, which does not
-        /// say.
+        /// Host and port of the server, or the path of the socket. `None` for a connection of your own, which does not say.
         server: Option<Arc<str>>,
-        /// The cause, as redis-rs has it: what a server said is raw text there.
+        /// The error of redis-rs, with the raw text of the server.
         cause: RedisError,
     },
 
@@ -178,7 +175,7 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// What a failed command means for a lock.
+    /// The error for a failed command of a lock.
     pub(crate) fn failed(link: &Link, key: &Key, cause: RedisError) -> Self {
         let key = key.clone();
         if is_foreign(&cause) {
@@ -192,7 +189,7 @@ impl Error {
         }
     }
 
-    /// Whether the lock could not be had in time because of others.
+    /// Whether the lock was held, or earlier waiters were in line, for too long.
     ///
     /// ```
     /// assert!(!redis_lock::Error::NotInitialized.is_contended());
@@ -222,7 +219,7 @@ impl Error {
         matches!(self, Error::Redis { .. } | Error::Unusable { .. })
     }
 
-    /// Whether the Locker has been shut down, so that it takes no new locks.
+    /// Whether the Locker has been shut down, and so takes no new locks.
     ///
     /// ```
     /// assert!(!redis_lock::Error::NotInitialized.is_shut_down());
@@ -232,7 +229,7 @@ impl Error {
         matches!(self, Error::ShutDown { .. })
     }
 
-    /// The key of the lock that it happened to, if it is about one.
+    /// The key of the lock, if the error is about a lock.
     ///
     /// ```
     /// assert!(redis_lock::Error::NotInitialized.key().is_none());

@@ -1,14 +1,13 @@
 //! Running a future under locks.
 //!
-//! A hand-written future: an `async fn` would store the future that it is given twice, once as its argument and
-//! once as what it awaits (rust-lang/rust#62958).
+//! A hand-written future: an `async fn` would store its inner future twice, as the argument and as the awaited future
+//! (rust-lang/rust#62958).
 //!
-//! The future that runs is in a box. Functions under locks call each other, and the compiler follows such a chain no
-//! deeper than its `recursion_limit`. A box ends what it follows to compute a layout, and costs a small part of the
-//! time that a round trip to Redis takes. To find out whether the chain is `Send` the compiler looks into boxes too. It
-//! remembers what it has found, and looks at the parts of a type in their order; so a [`Run`] begins with two parts
-//! without a size: one for the types of ours, which are then known at every depth, and one that leads to the future by
-//! the shortest way.
+//! The inner future is in a box. Functions under locks call each other, and the compiler follows such a chain no deeper than the
+//! `recursion_limit`. To compute a layout the compiler does not look into a box, and a box costs little beside a round trip to
+//! Redis. To find out whether the chain is `Send` the compiler looks into boxes too, part by part in the order of a type's parts,
+//! and remembers the results. So a [`Run`] begins with two parts without a size: the first has the types of this crate, which are
+//! then known at every depth, and the second leads to the inner future by the shortest way.
 
 use std::{
     fmt,
@@ -33,7 +32,7 @@ use crate::{
     values::loss::Loss,
 };
 
-/// Takes locks, runs a future while they are good, then gives them back.
+/// Takes locks, runs a future while the locks are good, then gives the locks back.
 ///
 /// `S` makes the future, once the locks are there.
 pub(crate) struct Run<F: Future, S> {
@@ -60,7 +59,7 @@ enum State<F: Future, S> {
     Over,
 }
 
-/// Here too: the locks go last.
+/// The fields are dropped in this order: the locks last.
 struct Running<F> {
     body: Pin<Box<F>>,
     scope: Scope,
@@ -69,24 +68,24 @@ struct Running<F> {
     guards: Guards,
 }
 
-/// Boxed: it is needed for a moment, and would take a kilobyte of every future.
+/// Boxed, since it is needed for a moment only, and would take a kilobyte of every future.
 type Enter = Pin<Box<dyn Future<Output = Result<Entered, Error>> + Send>>;
 
 type Lost = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What makes the future that is to run, under its locks.
+/// Makes the future, once the locks are there.
 pub(crate) trait Start<F> {
     fn start(self, scope: &Scope) -> Pin<Box<F>>;
 }
 
-/// A future that has been made before.
+/// A future that exists already.
 impl<F> Start<F> for Pin<Box<F>> {
     fn start(self, _: &Scope) -> Pin<Box<F>> {
         self
     }
 }
 
-/// A closure that is given `H`: its one lock, or all of its locks.
+/// A closure with the argument `H`: [`Held`] or [`HeldAll`].
 struct Call<C, H> {
     closure: C,
     _given: PhantomData<fn(H)>,
@@ -118,11 +117,11 @@ impl<F: Future, S> Run<F, S> {
     }
 }
 
-/// Nothing of it is pinned in place: what has to be is in boxes.
+/// All pinned parts are in boxes.
 impl<F: Future, S> Unpin for Run<F, S> {}
 
 impl<F: Future, S: Start<F>> Future for Run<F, S> {
-    /// What the future has produced, or why it did not run, or not to its end.
+    /// The result of the future, or the reason why the future did not run to its end.
     type Output = Result<F::Output, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -141,7 +140,7 @@ impl<F: Future, S: Start<F>> Future for Run<F, S> {
             let State::Running(running) = mem::replace(state, State::Over) else {
                 unreachable!("it was that just now");
             };
-            // Whether it is done or has been stopped: it is gone before its locks are.
+            // The body is dropped before the locks are given back, also if it was stopped.
             let Running {
                 body,
                 permits,
@@ -158,7 +157,7 @@ impl<F: Future, S: Start<F>> Future for Run<F, S> {
         if let State::Unlocking { unlock, .. } = state
             && let Err(error) = ready!(Pin::new(unlock).poll(context))
         {
-            // The caller is owed what the future has produced, not this.
+            // The caller gets the result of the future, and so the log gets this error.
             report(Level::WARN, move || {
                 tracing::warn!(%error, "the lock was not given back as it should have been");
             });
@@ -192,8 +191,8 @@ impl<F: Future> Running<F> {
         {
             self.lost = None;
         }
-        // The clock is asked at every poll, not only when the engine sends word: after this process stood
-        // still, the body may be polled before the engine is.
+        // The clock is read at every poll, not only after news from the engine: when this process stood still, the body may be
+        // polled before the engine.
         let lost = self.guards.loss();
         let left = self.permits.iter().find(|permit| !permit.is_inside());
         let left = left.map(|permit| (permit.key(), Loss::LeftScope));
@@ -208,7 +207,7 @@ impl<F: Future> Running<F> {
 
 /// The future of [`Locker::lock_exec`](crate::Locker::lock_exec).
 ///
-/// It is `Send` if the future that it runs is, with what that produces.
+/// `Send` if the inner future and its result are `Send`.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -257,8 +256,8 @@ impl<F: Future> fmt::Debug for LockExec<F> {
 
 /// The future of [`Locker::scope`](crate::Locker::scope) and [`Locker::scope_all`](crate::Locker::scope_all).
 ///
-/// `C` is the closure, `F` the future that it returns, `H` what it is given: [`Held`] or [`HeldAll`]. It is `Send` if `C` and `F`
-/// are, with what `F` produces.
+/// `C` is the closure, `H` the closure's argument ([`Held`] or [`HeldAll`]), `F` the closure's future. `Send` if `C`, `F` and the
+/// result of `F` are `Send`.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {

@@ -1,4 +1,4 @@
-//! What a holder has in hand.
+//! The guard of a lock.
 
 use std::{
     fmt,
@@ -21,18 +21,17 @@ use crate::{
 /// A lock that is held, until it is [given back](Guard::unlock) or dropped.
 ///
 /// The lease is renewed in the background as long as the guard lives (see
-/// [`auto_extend`](crate::Locker::auto_extend)). What can end it all the same: Redis is out of reach for
-/// longer than the ttl, loses its data, or this process stands still. Then the guard is *lost*: see
+/// [`auto_extend`](crate::Locker::auto_extend)). The lease ends all the same if Redis is out of reach for longer than the
+/// ttl, if Redis loses its data, or if this process stands still. Then the guard is *lost*: see
 /// [`lost`](Guard::lost), and [`token`](Guard::token) for keeping a late write out of your data.
 ///
 /// # Dropping
 ///
-/// Dropping the guard releases the lock in the background, from anywhere: it neither blocks nor panics,
-/// in a panic, outside of a runtime, and after the runtime has ended. With [`Locker::connect`](crate::Locker::connect), in
-/// a runtime that uses the locker and is connected, the release is sent right away, so that the same task, if it then
-/// tries to take the lock again, finds it free. Errors go to [`tracing`]. A process that
-/// ends right after the drop may be quicker than the release; the lock then ends with its ttl. So prefer
-/// [`unlock`](Guard::unlock) at the end of a program.
+/// Dropping the guard releases the lock in the background. The drop neither blocks nor panics, also in a panic, outside of a
+/// runtime, and after the runtime has ended. With [`Locker::connect`](crate::Locker::connect), in a runtime that uses the
+/// Locker and is connected, the release is sent right away, so that a new request of the same task finds the lock free. Errors
+/// go to [`tracing`]. A process that ends right after the drop may be quicker than the release; the lock then ends with its ttl.
+/// So prefer [`unlock`](Guard::unlock) at the end of a program.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -44,7 +43,7 @@ use crate::{
 /// ```
 #[must_use = "the lock is released as soon as the guard is dropped; bind it to a name, not to `_`"]
 pub struct Guard {
-    /// `None` once it has been handed in.
+    /// `None` once `unlock` has taken the hold.
     hold: Option<Arc<Hold>>,
 }
 
@@ -81,16 +80,16 @@ impl Guard {
         self.hold().owner.mode
     }
 
-    /// The fencing token: greater than that of every earlier grant of this key, to readers and writers alike.
+    /// The fencing token: greater than all tokens of earlier grants of this key, to readers and writers alike.
     ///
-    /// Store the token with each write, and refuse writes with a smaller token than the stored one. Then a holder that
-    /// was paused until its lease had ended, and does not know yet, cannot overwrite what its successor wrote.
+    /// Store the token with each write, and refuse writes with a smaller token than the stored token. Then a holder that was
+    /// paused until its lease had ended, and does not know yet, cannot overwrite the data of its successor.
     ///
     /// A token belongs to a hold, not to a write: all writes of one hold carry the same token, so the comparison is
     /// `<=`. A function under the attribute that runs within an outer hold has the token of that hold. Readers that hold
     /// a lock at the same time have different tokens, so let only writers write.
     ///
-    /// A token is below 2<sup>53</sup>, so it fits a `BIGINT`, a double and JSON.
+    /// A token is below 2<sup>53</sup>, and so fits a `BIGINT`, a double and JSON.
     ///
     /// ```no_run
     /// # async fn execute(sql: &str, params: &[&u64]) -> u64 { 1 }
@@ -142,8 +141,8 @@ impl Guard {
         self.hold().loss()
     }
 
-    /// How long the lease is good without another renewal: counted from before the command for it was sent, on a
-    /// monotonic clock, less a margin. Zero when lost. Time that the whole machine sleeps is not counted.
+    /// How long the lease is good without a further renewal: counted from before the command was sent, on a monotonic clock, less
+    /// a margin. Zero when lost. Time that the whole machine sleeps is not counted.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -160,14 +159,14 @@ impl Guard {
         self.hold().valid_for()
     }
 
-    /// Done when the lock has been lost; never, if it is given back first.
+    /// Done when the lock has been lost; never, if the lock is given back first.
     ///
-    /// It fires at the [deadline](Guard::valid_for) at the latest, also while a renewal hangs, and at once when Redis
-    /// says that the lease is gone. The future is independent of the guard and of its lifetime.
+    /// The future fires at the [deadline](Guard::valid_for) at the latest, also while a renewal hangs, and at once when Redis
+    /// says that the lease is gone. The future is independent of the guard and of the guard's lifetime.
     ///
     /// # Cancel safety
     ///
-    /// It may be dropped at any time and asked for again.
+    /// May be dropped at any time; a later call gives a new future.
     ///
     /// ```no_run
     /// # async fn work() {}
@@ -185,15 +184,15 @@ impl Guard {
 
     /// Gives the lock back and waits for Redis to confirm it. `guard.await` does the same.
     ///
-    /// If others of this process are next, and have been granted the lock together with this one, the lock is passed to the first of them
-    /// at once, without Redis.
+    /// If Redis has granted the lock to several tasks of this process together, the lock is passed to the next of these tasks at
+    /// once, without Redis.
     ///
-    /// A Redis that does not answer is waited for during one [`command_timeout`](crate::Locker::command_timeout) at most;
-    /// the release then goes on in the background, until Redis has heard it or the ttl is over.
+    /// The call waits for Redis for one [`command_timeout`](crate::Locker::command_timeout) at most; the release then goes on in
+    /// the background, until Redis has confirmed it or the ttl is over.
     ///
     /// # Errors
     ///
-    /// [`Error::Lost`] if the lock was lost before: nothing of anybody else's was touched.
+    /// [`Error::Lost`] if the lock was lost before: the lock of a later holder was not touched.
     /// [`Error::Redis`] if Redis does not answer or refuses.
     ///
     /// # Cancel safety
@@ -218,7 +217,7 @@ impl Guard {
     }
 
     pub(crate) fn hold(&self) -> &Arc<Hold> {
-        // Only `unlock` and `drop` take it out, and both consume the guard.
+        // Only `unlock` and `drop` take the hold, and both consume the guard.
         self.hold.as_ref().expect("a guard in use has its hold")
     }
 }

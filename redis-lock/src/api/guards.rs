@@ -1,4 +1,4 @@
-//! Several locks in one hand.
+//! The guards of several locks.
 
 use std::{
     future::{Future, IntoFuture},
@@ -20,8 +20,8 @@ use crate::{
 /// Several locks that were taken together, by [`Locker::lock_all`](crate::Locker::lock_all), until they are
 /// [given back](Guards::unlock) or dropped.
 ///
-/// Each is found by its position among the keys, as these were given, or by its key. A key that was given twice is one
-/// lock, at both positions.
+/// `guards[0]` is the guard for the first key that was given; [`get`](Guards::get) finds a guard by its key. A key that was given
+/// twice is one lock, at both positions.
 ///
 /// ```no_run
 /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -34,9 +34,9 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "the locks are released as soon as the guards are dropped; bind them to a name, not to `_`"]
 pub struct Guards {
-    /// In the order of their keys.
+    /// In the order of keys.
     guards: Vec<Guard>,
-    /// For each key that was given, where in `guards` its lock is.
+    /// For each key that was given, the index in `guards`.
     places: Vec<usize>,
 }
 
@@ -56,18 +56,18 @@ impl Guards {
         self.iter().find(|guard| *guard.key() == *key)
     }
 
-    /// All of them, each once, in the order of their keys, which is that in which they were taken.
+    /// All guards, each once, in the order of keys, which is the order in which the locks were taken.
     pub fn iter(&self) -> impl Iterator<Item = &Guard> {
         self.guards.iter()
     }
 
-    /// Whether one of them has been lost.
+    /// Whether a lock has been lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.iter().any(Guard::is_lost)
     }
 
-    /// The lock that has been lost, and why, if one has; of several the first in the order of their keys.
+    /// The first lost lock in the order of keys, and why it was lost. `None`: no lock has been lost.
     ///
     /// ```no_run
     /// # fn f(guards: &redis_lock::Guards) {
@@ -82,21 +82,21 @@ impl Guards {
             .find_map(|guard| Some((guard.key(), guard.loss()?)))
     }
 
-    /// Done when one of them has been lost; never, if they are given back first. As [`Guard::lost`] otherwise.
+    /// Done when a lock has been lost; never, if all locks are given back first. As [`Guard::lost`] otherwise.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let holds: Vec<_> = self.iter().map(|guard| Arc::clone(guard.hold())).collect();
         any_lost(&holds)
     }
 
-    /// Gives all of them back, at the same time. `guards.await` does the same.
+    /// Gives all locks back, at the same time. `guards.await` does the same.
     ///
     /// # Errors
     ///
-    /// Those of [`Guard::unlock`]; of several the first. All are given back in any case.
+    /// As [`Guard::unlock`]; of several errors the first. All locks are given back in any case.
     ///
     /// # Cancel safety
     ///
-    /// As that of [`Guard::unlock`].
+    /// As [`Guard::unlock`].
     pub fn unlock(self) -> UnlockAll {
         UnlockAll {
             unlocks: self.guards.into_iter().map(Guard::unlock).collect(),
@@ -105,11 +105,11 @@ impl Guards {
     }
 }
 
-/// The guard of the lock whose key was given at that position, counted from 0.
+/// The guard for the key that was given at this position, counted from 0.
 ///
 /// # Panics
 ///
-/// Where fewer keys were given.
+/// If fewer keys were given.
 impl Index<usize> for Guards {
     type Output = Guard;
 

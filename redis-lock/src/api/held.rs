@@ -1,4 +1,4 @@
-//! A look at locks that somebody else holds for us: what the body of an annotated function is given.
+//! A view of locks that the caller holds: for the body of an annotated function, or for a closure.
 
 use std::{fmt, future::Future, ops::Index, sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use crate::{
 /// The lock that an annotated function runs under, which `guard = name` binds, or the closure of a
 /// [`scope`](crate::Locker::scope).
 ///
-/// Cheap to clone, and independent of the function: it can be given to tasks and kept. It does not keep the lock.
+/// Cheap to clone, and independent of the function: a `Held` can be given to tasks and kept. A `Held` does not keep the lock.
 ///
 /// ```no_run
 /// use redis_lock::{Error, redis_lock};
 ///
 /// #[redis_lock(key = "order:<id>", guard = lock)]
 /// async fn ship(id: u64) -> Result<u64, Error> {
-///     Ok(lock.token()) // to be stored with what is written
+///     Ok(lock.token()) // to be stored with the order
 /// }
 /// ```
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl Held {
         &self.0.owner.key
     }
 
-    /// As [`Guard::mode`](crate::Guard::mode). Inside of another hold of the lock it is that hold's.
+    /// As [`Guard::mode`](crate::Guard::mode). Inside of an outer hold of the lock, the outer hold's mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.0.owner.mode
@@ -84,8 +84,8 @@ impl fmt::Debug for Held {
 /// The locks that an annotated function with several keys runs under, which `guard = name` binds then, or the closure
 /// of a [`scope_all`](crate::Locker::scope_all).
 ///
-/// Each is found by its position among the keys, as these were written, or by its key. A key that was written twice is
-/// one lock, at both positions.
+/// `locks[0]` is the lock of the first key that is written; [`get`](HeldAll::get) finds a lock by its key. A key that is written
+/// twice is one lock, at both positions.
 ///
 /// ```no_run
 /// use redis_lock::{Error, redis_lock};
@@ -97,9 +97,9 @@ impl fmt::Debug for Held {
 /// ```
 #[derive(Clone)]
 pub struct HeldAll {
-    /// At the positions of their keys.
+    /// In the order in which the keys are written.
     written: Arc<[Held]>,
-    /// Where the keys, in their order and each once, are written first.
+    /// Indices in `written`: each key once, in the order of keys.
     sorted: Arc<[usize]>,
 }
 
@@ -121,18 +121,18 @@ impl HeldAll {
         self.written.iter().find(|held| *held.key() == *key)
     }
 
-    /// All of them, each once, in the order of their keys, which is that in which they were taken.
+    /// All locks, each once, in the order of keys, which is the order in which the locks were taken.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.sorted.iter().map(|place| &self.written[*place])
     }
 
-    /// Whether one of them has been lost.
+    /// Whether a lock has been lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.iter().any(Held::is_lost)
     }
 
-    /// The lock that has been lost, and why, if one has; of several the first in the order of their keys.
+    /// The first lost lock in the order of keys, and why it was lost. `None`: no lock has been lost.
     ///
     /// ```no_run
     /// # fn f(locks: &redis_lock::HeldAll) {
@@ -147,25 +147,25 @@ impl HeldAll {
             .find_map(|held| Some((held.key(), held.loss()?)))
     }
 
-    /// How long all of them are good without another renewal.
+    /// How long all locks are good without a further renewal.
     #[must_use]
     pub fn valid_for(&self) -> Duration {
         let shortest = self.iter().map(Held::valid_for).min();
         shortest.unwrap_or_default()
     }
 
-    /// Done when one of them has been lost; never, if they are given back first.
+    /// Done when a lock has been lost; never, if all locks are given back first.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let holds: Vec<_> = self.iter().map(|held| Arc::clone(&held.0)).collect();
         any_lost(&holds)
     }
 }
 
-/// The lock whose key was written at that position, counted from 0.
+/// The lock of the key that is written at this position, counted from 0.
 ///
 /// # Panics
 ///
-/// Where there are fewer keys.
+/// If there are fewer keys.
 impl Index<usize> for HeldAll {
     type Output = Held;
 

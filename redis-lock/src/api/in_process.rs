@@ -13,11 +13,12 @@ use crate::{
     values::{key::Key, loss::Loss},
 };
 
-/// A store of locks in this process, in place of a Redis server: each [`locker`](InProcess::locker) is like one more instance
-/// of a service. What befalls locks on a server can be brought about: one that is lost, a server that is out of reach.
+/// A store of locks in this process, in place of a Redis server: each [`locker`](InProcess::locker) is like a further instance of
+/// a service. A test can make a lock [lost](InProcess::lose), or make the store [fail](InProcess::fail) like a server that is out
+/// of reach.
 ///
-/// Everything is as with Redis: guards, errors, order, tokens, ttl, `min_hold`, several keys, annotated functions. Nothing
-/// outlives the process, and nobody outside of it is excluded.
+/// Everything is as with Redis: guards, errors, order, tokens, ttl, `min_hold`, several keys, annotated functions. But the locks
+/// end with the process, and exclude no other process.
 ///
 /// In a runtime whose clock is [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) when the store is first used
 /// there, all goes by that clock, so that a test of an hour takes no time. A clock that is paused later changes nothing. Each
@@ -54,7 +55,7 @@ impl InProcess {
         Self::default()
     }
 
-    /// One more Locker of this store: as one more instance of a service, with a place in the queue of its own.
+    /// A further Locker of this store, like a further instance of a service: with its own places in queues.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -70,8 +71,8 @@ impl InProcess {
         Locker::over(Link::over(Local::new(&self.0, listener)))
     }
 
-    /// Takes a lock from whoever holds it, in every namespace, as a server does that has lost its memory. Holders are told at
-    /// once, with [`Loss::Forgotten`]; those who wait queue again, within a second.
+    /// Takes a lock from its holders, in every namespace, like a server that has lost its memory. Holders are told at once, with
+    /// [`Loss::Forgotten`]; waiters queue again within a second.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -98,7 +99,7 @@ impl InProcess {
         }
     }
 
-    /// From now on all commands fail with this error, as those to a server that is out of reach, or full, or a replica.
+    /// From now on all commands fail with this error, as if the server was out of reach, or full, or a replica.
     ///
     /// ```
     /// use std::{io, time::Duration};
@@ -119,7 +120,7 @@ impl InProcess {
         self.0.fail(Some(error.into()));
     }
 
-    /// Commands succeed again. What was held, and has not ended meanwhile, is still held.
+    /// Commands succeed again. Locks whose leases have not ended meanwhile are still held.
     ///
     /// ```
     /// let store = redis_lock::InProcess::new();

@@ -1,4 +1,4 @@
-//! The face of the crate: where locks come from, and with which options.
+//! The Locker: options, and the calls that take locks.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -39,32 +39,32 @@ use crate::{
     values::{key::Key, mode::Mode, session::Pushes},
 };
 
-/// Takes locks. Cheap to clone; all clones, and all that the options return, share one connection.
+/// Takes locks. Cheap to clone; all clones, and all Lockers that the options return, share one connection.
 ///
 /// # What a lock is
 ///
 /// Per key there is one writer or any number of readers, as [`tokio::sync::RwLock`] has it, but
-/// for all processes that use the same Redis and [`namespace`](Locker::namespace). Who comes first is served first, with
-/// neighbouring readers let in together: a queued writer stops later readers, and a stream of
-/// writers cannot starve a reader. `try_*` never passes anybody in line.
+/// for all processes that use the same Redis and [`namespace`](Locker::namespace). Requests are served in the order of arrival,
+/// with neighbouring readers let in together: a queued writer stops later readers, and a stream of writers cannot starve a
+/// reader. `try_*` never overtakes a waiter.
 ///
-/// A guard is not re-entrant: whoever asks for a lock that it holds already waits for itself, and gets
-/// [`Error::Contended`]. What runs under [`lock_exec`](Locker::lock_exec) or the attribute is.
+/// A guard is not re-entrant: a task that asks for a lock that it holds already waits for itself, and gets
+/// [`Error::Contended`]. Futures under [`lock_exec`](Locker::lock_exec) and functions under the attribute are re-entrant.
 ///
 /// # Options
 ///
-/// Each option takes the Locker by value and returns one with that option set. They are checked when a lock is asked
-/// for, before anything is sent: [`Error::InvalidOptions`].
+/// Each option takes the Locker by value and returns a Locker with that option set. Options are checked when a lock is asked for,
+/// before anything is sent: [`Error::InvalidOptions`].
 ///
 /// | option | default | because |
 /// | --- | --- | --- |
 /// | [`mode`](Locker::mode) | [`Mode::Write`] | exclusive is the safe choice |
-/// | [`ttl`](Locker::ttl) | 10 s | a dead holder blocks others this long; a holder survives outages and pauses up to it |
+/// | [`ttl`](Locker::ttl) | 10 s | a dead holder blocks the lock this long; a holder survives shorter outages and pauses |
 /// | [`wait`](Locker::wait) | 1 s | a request should rather fail than hang |
 /// | [`command_timeout`](Locker::command_timeout) | 1 s | far above a round trip, and below what a caller would wait for |
 /// | [`auto_extend`](Locker::auto_extend) | true | work may take longer than the ttl |
 /// | [`max_hold`](Locker::max_hold) | none | only you know how long is too long |
-/// | [`min_hold`](Locker::min_hold) | none | only a job that runs once a tick needs it |
+/// | [`min_hold`](Locker::min_hold) | none | only for a job that runs once a tick |
 /// | [`namespace`](Locker::namespace) | `"lock"` | the prefix of every name in Redis |
 ///
 /// ```no_run
@@ -90,12 +90,12 @@ pub struct Locker {
 
 /// Setting up.
 impl Locker {
-    /// Uses a connection of yours: any of redis-rs that is async and can be cloned, such as a
+    /// Uses a connection of yours: any connection of redis-rs that is async and can be cloned, such as a
     /// [`ConnectionManager`](redis::aio::ConnectionManager), a
     /// [`MultiplexedConnection`](redis::aio::MultiplexedConnection) or a cluster connection.
     ///
-    /// It should reconnect by itself; a `MultiplexedConnection` does not. It must lead to the master: replicas cannot
-    /// lock.
+    /// The connection should reconnect by itself, which a `MultiplexedConnection` does not. The connection must lead to the master:
+    /// replicas cannot lock.
     ///
     /// ```no_run
     /// use redis_lock::{Locker, redis};
@@ -112,7 +112,7 @@ impl Locker {
         Self::over(Link::over(Given { connection, front }))
     }
 
-    /// As [`new`](Locker::new), with wake-ups that come in on that connection: see [`Wakeups`] for how it is set up.
+    /// As [`new`](Locker::new), with wake-ups that come in on this connection. [`Wakeups`] shows how to set the connection up.
     ///
     /// ```no_run
     /// use redis_lock::{Locker, Wakeups};
@@ -127,17 +127,17 @@ impl Locker {
         Self::over(Link::over(Given { connection, front }))
     }
 
-    /// Connects to one Redis server: by a URL as [`redis::Client::open`] reads it, or by what else an [`Address`] is.
+    /// Connects to one Redis server: by a URL as for [`redis::Client::open`], or by a different [`Address`].
     ///
-    /// It is connected, and has been asked whether it can keep locks, when this returns; see
+    /// When this returns, the server is connected, and was asked whether it can keep locks. See
     /// [`connect_lazy`](Locker::connect_lazy) for a server that comes up later, and [`check`](Locker::check) for permissions.
     ///
-    /// Every runtime that uses the Locker has a connection of its own, on which whoever waits there hears of its turn; one
-    /// more lives on a thread of this crate, which renews leases and releases what was dropped, also when your runtime is
-    /// blocked or has ended. They reconnect, and are replaced when they hang or when their server has become a replica.
+    /// Every runtime that uses the Locker has a connection, on which the runtime's waiters hear of their turn. A thread of this
+    /// crate has a further connection, and renews leases and releases dropped locks, also when your runtime is blocked or has
+    /// ended. All connections reconnect, and are replaced when a connection hangs or the server has become a replica.
     ///
-    /// Wake-ups need RESP3 (Redis 6; it is asked for unless the URL has a `protocol`) and the right to subscribe to channels that begin with `redis-lock:`. Without
-    /// them waiting works by asking again and again, which is said once to [`tracing`].
+    /// Wake-ups need RESP3 (Redis 6; asked for unless the URL has a `protocol`) and the right to subscribe to channels that begin
+    /// with `redis-lock:`. Without wake-ups waiters ask again and again, which is logged once to [`tracing`].
     ///
     /// # Errors
     ///
@@ -170,17 +170,16 @@ impl Locker {
         Ok(Self::over(link))
     }
 
-    /// As [`connect`](Locker::connect), for a Redis that may come up later than this service: returns at once, and connects
-    /// in the background, again and again until the server is there.
+    /// As [`connect`](Locker::connect), for a Redis that may come up later than this service: returns at once, and connects in the
+    /// background, again and again until the server is there.
     ///
-    /// A lock that is asked for while the server is away is waited for within [`wait`](Locker::wait), and fails with
-    /// [`Error::Redis`] and the reason. What [`connect`](Locker::connect) looks at is not looked at:
-    /// [`check`](Locker::check) does that, once the server is there. RESP3 is asked for unless a URL has a `protocol`; for
-    /// a server older than Redis 6 write `?protocol=resp2`.
+    /// A request for a lock while the server is away waits within [`wait`](Locker::wait), and fails with [`Error::Redis`] and the
+    /// reason. The server is not examined as by [`connect`](Locker::connect): call [`check`](Locker::check) once the server is
+    /// there. RESP3 is asked for unless a URL has a `protocol`; for a server older than Redis 6 write `?protocol=resp2`.
     ///
     /// # Errors
     ///
-    /// [`Error::Unusable`] if the address is none.
+    /// [`Error::Unusable`] if the address is not valid.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -203,24 +202,23 @@ impl Locker {
         Ok(Self::over(Link::over(connections)))
     }
 
-    /// Ends this Locker and all that were made of the same one, before the program ends, so that no lock is left behind.
+    /// Ends this Locker, its clones and all Lockers made by options, before the program ends, so that no lock is left behind.
     ///
-    /// 1. From now on every call that takes a lock fails with [`Error::ShutDown`]; so do, at once, those that wait for one.
-    /// 2. Holders have `grace` to give their locks back. What runs inside a lock may go on to call functions under the same
-    ///    lock.
-    /// 3. Then holders are told that they have lost their locks, with [`Loss::ShutDown`](crate::Loss::ShutDown): `lost()`
-    ///    fires, `lock_exec` and annotated functions stop their bodies. Also guards that were forgotten are given back.
-    /// 4. Everything that is given back in the background is waited for.
+    /// 1. From now on every call that takes a lock fails with [`Error::ShutDown`]. Calls that wait for a lock fail at once.
+    /// 2. Holders have `grace` to give their locks back. A body inside a lock may still call functions under the same lock.
+    /// 3. Then the remaining holds are lost, with [`Loss::ShutDown`](crate::Loss::ShutDown): `lost()` fires, `lock_exec` and
+    ///    annotated functions stop their bodies. The locks of forgotten guards are given back too.
+    /// 4. The call waits for all releases in the background.
     ///
-    /// It ends within `grace` and one [`command_timeout`](Locker::command_timeout), also if Redis is gone, and earlier when
-    /// nothing is held any more. It may be called again, and at the same time; each call has its own `grace`.
+    /// The call ends within `grace` and one [`command_timeout`](Locker::command_timeout), also if Redis is gone, and earlier when
+    /// no lock is held any more. Several calls, also at the same time, are allowed; each call has its own `grace`.
     ///
-    /// In Kubernetes: call it when SIGTERM has come and the server takes no more requests, with a `grace` that is shorter
-    /// than `terminationGracePeriodSeconds`. `examples/graceful.rs` is a service that does.
+    /// In Kubernetes: call `shutdown` when SIGTERM has come and the server takes no more requests, with a `grace` that is shorter
+    /// than `terminationGracePeriodSeconds`. `examples/graceful.rs` is such a service.
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, the Locker stays shut down: no new locks. Holders then keep their locks, until it is called again.
+    /// If the future is dropped, the Locker stays shut down: no new locks. Holders then keep their locks until the next call.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -233,15 +231,15 @@ impl Locker {
         let link = Arc::clone(&self.link);
         link.ending.begin();
         let limit = self.options.command_timeout;
-        // Without an engine nothing was ever taken.
+        // Without an engine no lock was ever taken.
         Shutdown {
             interrupted: let_go(&link, grace).await.unwrap_or_default(),
             left: flush(&link, limit).await.unwrap_or_default(),
         }
     }
 
-    /// Waits until everything that was dropped so far over this Locker's connection has been given back, but not for longer
-    /// than one [`command_timeout`](Locker::command_timeout). True: all of it has been, or its time was over.
+    /// Waits until all locks that were dropped so far over this Locker's connection have been given back, but not for longer than
+    /// one [`command_timeout`](Locker::command_timeout). True: all locks have been given back, or their time was over.
     ///
     /// # Cancel safety
     ///
@@ -255,24 +253,23 @@ impl Locker {
     /// ```
     pub async fn flush(&self) -> bool {
         let left = flush(&self.link, self.options.command_timeout).await;
-        // Without an engine nothing was ever taken.
+        // Without an engine no lock was ever taken.
         left.map_or(true, |left| left.is_empty())
     }
 
-    /// Runs a whole cycle on a probe key of this namespace: takes it, waits for it, hands it over, renews it, shares it, gives
-    /// it back. For start-up, and for readiness probes: what only two processes that meet would find, such as a permission
-    /// that is missing, it finds at once.
+    /// Runs a whole cycle on a probe key of this namespace: take, wait, hand over, renew, share, give back. For start-up, and for
+    /// readiness probes: the cycle finds at once what otherwise shows only when two processes meet, such as a missing permission.
     ///
-    /// It sends about forty commands, and each is waited for during one [`command_timeout`](Locker::command_timeout) at most.
+    /// The cycle sends about forty commands, and waits for each reply for one [`command_timeout`](Locker::command_timeout) at
+    /// most.
     ///
     /// # Errors
     ///
-    /// [`Error::Unusable`] names the permissions that the user lacks; [`Error::Redis`] and the other errors of
-    /// [`lock`](Locker::lock) as they are.
+    /// [`Error::Unusable`] names the permissions that the user lacks. Otherwise the errors of [`lock`](Locker::lock).
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time: what it holds is given back in the background.
+    /// May be dropped at any time: the probe key is given back in the background.
     ///
     /// ```no_run
     /// # async fn f() -> Result<(), redis_lock::Error> {
@@ -285,9 +282,9 @@ impl Locker {
     }
 
     /// Locks in this process alone: no server, nothing to install, the same API. For tests, for a first try, and for a service
-    /// of which there is one instance.
+    /// with a single instance.
     ///
-    /// Each call makes a store of its own. [`InProcess`](crate::InProcess) has several Lockers over one store, and can bring
+    /// Each call makes a new store. [`InProcess`](crate::InProcess) has several Lockers over one store, and can bring
     /// about losses and outages.
     ///
     /// ```
@@ -325,11 +322,11 @@ impl Locker {
         self
     }
 
-    /// The lease: how long a holder that died blocks others, and how long Redis may be out of reach before a lock is
-    /// lost. Default 10 s; from 100 ms to a year.
+    /// The lease: how long a holder that died blocks the lock, and how long Redis may be out of reach before a lock is lost.
+    /// Default 10 s; from 100 ms to a year.
     ///
-    /// It is renewed after a third of it, so a lock may be held for much longer. A longer one means
-    /// fewer renewals and more tolerance, but a longer wait after a crash. A round trip must be quicker than half of it.
+    /// The lease is renewed after a third of the ttl, so a lock may be held for much longer. A longer ttl means fewer renewals and
+    /// more tolerance, but a longer wait after a crash. A round trip must be quicker than half of the ttl.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -360,12 +357,12 @@ impl Locker {
         self
     }
 
-    /// How long one command may take, from when it is sent until its reply is there. Default 1 s; from 10 ms to a minute.
+    /// How long one command may take, from sending to the reply. Default 1 s; from 10 ms to a minute.
     ///
-    /// A call that takes a lock ends within [`wait`](Locker::wait) and this time, and a call that gives one back within this
-    /// time, whatever happens to Redis or the link; what is still to be done then goes on in the background. So it must
-    /// be longer than the slowest round trip that is to work. If half of the [`ttl`](Locker::ttl) is shorter, a command that
-    /// takes or renews a lock is waited for only so long, so that it can be sent again before the lease has ended.
+    /// Whatever happens to Redis or the link, a call that takes a lock ends within [`wait`](Locker::wait) and this time, and a call
+    /// that gives a lock back within this time; the rest goes on in the background. So the timeout must be longer than the slowest
+    /// round trip that is to work. A command that takes or renews a lock is waited for no longer than half of the
+    /// [`ttl`](Locker::ttl), so that it can be sent again before the lease has ended.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -381,8 +378,8 @@ impl Locker {
         self
     }
 
-    /// Whether the lease is renewed as long as the guard lives. Default true. If false, the lock ends
-    /// after its ttl, whatever its holder is doing then.
+    /// Whether the lease is renewed as long as the guard lives. Default true. If false, the lock ends after its ttl, also if the
+    /// holder still works.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -396,8 +393,8 @@ impl Locker {
         self
     }
 
-    /// An upper bound on how long a lock is held, renewals and all: a body that is stuck must not
-    /// keep it for ever. The lock is lost then. Default none; from 100 ms to a year.
+    /// An upper bound on how long a lock is held, renewals included, so that a stuck body does not keep the lock for ever. The lock
+    /// is lost then. Default none; from 100 ms to a year.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -411,15 +408,14 @@ impl Locker {
         self
     }
 
-    /// Others are kept out for this long from when the lock was taken, also if the lock is given back earlier, and if the
+    /// Other tasks are kept out for this long from when the lock was taken, also if the lock is given back earlier, and if the
     /// process ends. Default none; at most a year.
     ///
-    /// For a job that every instance starts at the same tick of the clock and one of them is to run. The clocks of the
-    /// instances differ, and a short job would be over before the next instance starts the same one: choose a `min_hold`
-    /// longer than the clocks may differ, and shorter than the time between two ticks. Nothing is held up: the call that gives
-    /// the lock back returns at once.
+    /// For a job that every instance starts at the same tick of the clock and a single instance is to run. The clocks of the
+    /// instances differ, and a short job would be over before the next instance starts the same job: choose a `min_hold` longer
+    /// than the clocks may differ, and shorter than the time between two ticks. The call that gives the lock back returns at once.
     ///
-    /// The lease in Redis is as long from the beginning, if the [`ttl`](Locker::ttl) is shorter.
+    /// If the [`ttl`](Locker::ttl) is shorter than `min_hold`, the lease in Redis is as long as `min_hold` from the beginning.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -439,8 +435,8 @@ impl Locker {
         self
     }
 
-    /// The prefix of every name in Redis: Lockers with different ones never meet. Default `"lock"`; 1 to 128 bytes
-    /// without `{`, `}` and `#`.
+    /// The prefix of every name in Redis: Lockers with different namespaces never meet. Default `"lock"`; 1 to 128 bytes without
+    /// `{`, `}` and `#`.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -458,9 +454,9 @@ impl Locker {
 ///
 /// # Errors
 ///
-/// All of them: [`Error::Contended`] if the time to wait is over (never for `try_*`); [`Error::InvalidKey`] and
-/// [`Error::InvalidOptions`] before anything is sent; [`Error::Foreign`] if somebody else's value is at one of the
-/// lock's names; [`Error::Redis`] if Redis cannot be reached, or refuses.
+/// For all calls: [`Error::Contended`] if the time to wait is over (never for `try_*`); [`Error::InvalidKey`] and
+/// [`Error::InvalidOptions`] before anything is sent; [`Error::Foreign`] if a foreign value is at one of the lock's names;
+/// [`Error::Redis`] if Redis cannot be reached, or refuses.
 ///
 /// # Cancel safety
 ///
@@ -509,12 +505,12 @@ impl Locker {
         self.acquire(key.into(), Mode::Write)
     }
 
-    /// Takes the lock in the configured [`mode`](Locker::mode) if it is free now and nobody waits for it.
+    /// Takes the lock in the configured [`mode`](Locker::mode) if the lock is free now and has no waiters.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
     /// let Some(guard) = locker.try_lock("nightly-report").await? else {
-    ///     return Ok(()); // another instance is at it
+    ///     return Ok(()); // another instance makes the report
     /// };
     /// # guard.await }
     /// ```
@@ -525,7 +521,7 @@ impl Locker {
         self.try_acquire(key.into(), self.options.mode)
     }
 
-    /// Takes the lock as a reader if no writer holds it or waits for it.
+    /// Takes the lock as a reader if no writer holds the lock or waits.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -541,7 +537,7 @@ impl Locker {
         self.try_acquire(key.into(), Mode::Read)
     }
 
-    /// Takes the lock as its only holder if nobody holds it or waits for it.
+    /// Takes the lock as its only holder if the lock is free now and has no waiters.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -561,28 +557,28 @@ impl Locker {
     ///
     /// The future runs only while the lease is good. When the lock is lost, the future is dropped at its next await and the
     /// call returns [`Error::Lost`]. A result that the future has produced is returned also if the unlock fails
-    /// (that failure goes to [`tracing`]). The future need not be `'static`. A panic in it releases the lock.
+    /// (that failure goes to [`tracing`]). The future need not be `'static`. A panic in the future releases the lock.
     ///
-    /// The errors of the future and of the lock come out as one type. Where the future does not say which one that is, as
-    /// `async { Ok(7) }` does not, the compiler asks for it (E0282 or E0283): write `Ok::<_, redis_lock::Error>(7)`, or use
-    /// [`scope`](Locker::scope), which takes whatever the closure returns.
+    /// The errors of the future and of the lock come out as one type. Where the future does not name the type, as
+    /// `async { Ok(7) }` does not, the compiler asks for the type (E0282 or E0283): write `Ok::<_, redis_lock::Error>(7)`, or use
+    /// [`scope`](Locker::scope), whose closure may return any type.
     ///
     /// # Errors
     ///
-    /// What the future returns, and the errors of [`lock`](Locker::lock), [`Error::Lost`] and
+    /// The future's own error, and the errors of [`lock`](Locker::lock), [`Error::Lost`] and
     /// [`Error::WriteInsideRead`], converted.
     ///
     /// # Nesting
     ///
     /// Inside of a future that runs under the lock, a further `lock_exec` or annotated function of the same Locker, or
-    /// a clone of it, with the same key does not wait for itself. Inside of a write hold it runs within that hold; siblings that run side
-    /// by side in one task still exclude each other as their modes say. A write inside of a read fails at once. Tasks
-    /// that are spawned inherit nothing, and an inner call that is carried out of the outer future before it is done is
-    /// stopped, with [`Error::Lost`].
+    /// a clone, with the same key does not wait for itself. Inside of a write hold the inner call runs within that hold; siblings
+    /// that run side by side in one task still exclude each other as their modes say. A write inside of a read fails at once.
+    /// Spawned tasks inherit nothing. An inner call that is moved out of the outer future before it is done is stopped, with
+    /// [`Error::Lost`].
     ///
     /// # Cancel safety
     ///
-    /// If it is dropped, so is the future that runs under the lock, and then the lock is released in the background.
+    /// A drop also drops the future that runs under the lock, and then releases the lock in the background.
     ///
     /// ```no_run
     /// # async fn ship(id: u64) -> std::io::Result<()> { Ok(()) }
@@ -605,22 +601,23 @@ impl Locker {
 
     /// Runs a closure under the lock, in the configured [`mode`](Locker::mode), and gives the lock back.
     ///
-    /// The closure is given a [`Held`], which knows the fencing token and tells of a loss, and may return anything. It is an
-    /// `async` closure, or one that returns a future; it is called when the lock is there, and what it returns is run as
-    /// by [`lock_exec`](Locker::lock_exec): while the lease is good, with the same nesting, and the lock is given back behind it. If
-    /// the lock is lost, the future is dropped at its next await. Nothing of the closure need be `'static`.
+    /// The closure is an `async` closure, or a closure that returns a future. It gets a [`Held`], which knows the fencing token and
+    /// tells of a loss. The closure is called when the lock is there, and its future runs as by [`lock_exec`](Locker::lock_exec):
+    /// while the lease is good, with the same nesting, and then the lock is given back. If the lock is lost, the future is dropped
+    /// at its next await. Nothing of the closure need be `'static`.
     ///
-    /// What the closure returns is not mixed with the errors of the lock: a `Result` comes inside of a `Result`.
+    /// The result of the closure's future may be of any type, and is not mixed with the errors of the lock: a `Result` comes
+    /// inside of a `Result`.
     ///
-    /// The future of `scope` is `Send` if the closure is, and the future that it returns, and what that produces.
+    /// The future of `scope` is `Send` if the closure, the closure's future and its result are `Send`.
     ///
     /// # Errors
     ///
-    /// Those of [`lock`](Locker::lock), [`Error::Lost`] and [`Error::WriteInsideRead`].
+    /// The errors of [`lock`](Locker::lock), [`Error::Lost`] and [`Error::WriteInsideRead`].
     ///
     /// # Cancel safety
     ///
-    /// As that of [`lock_exec`](Locker::lock_exec).
+    /// As [`lock_exec`](Locker::lock_exec).
     ///
     /// ```no_run
     /// # async fn ship(id: u64, token: u64) -> std::io::Result<u32> { Ok(1) }
@@ -640,7 +637,7 @@ impl Locker {
     /// Runs a closure under several locks: as [`scope`](Locker::scope), with locks that are taken as by
     /// [`lock_all`](Locker::lock_all).
     ///
-    /// The closure is given a [`HeldAll`], in which each lock is found by its position or by its key.
+    /// The closure gets a [`HeldAll`], which finds each lock by the position of its key or by the key.
     ///
     /// ```no_run
     /// # async fn book(account: u64, amount: i64, token: u64) {}
@@ -664,14 +661,13 @@ impl Locker {
         LockScope::new(self.enter(requests), closure)
     }
 
-    /// Takes several locks: all of them, or none.
+    /// Takes several locks: all, or none.
     ///
-    /// Each is held in the configured [`mode`](Locker::mode), or in a mode of its own: `[("rates", Mode::R), ("account:7",
-    /// Mode::W)]`. They are taken one after another in the order of their keys, whatever the order given, so that no two
-    /// callers wait for each other. A key that is given twice is taken once, for writing if either asks for that.
-    /// [`wait`](Locker::wait) is for all of them together. Who takes
-    /// further locks while it holds these must see to the order itself. As with all guards: whoever holds one of them
-    /// already waits for itself.
+    /// Each lock is held in the configured [`mode`](Locker::mode), or in a mode of its own: `[("rates", Mode::R), ("account:7",
+    /// Mode::W)]`. The locks are taken in the order of keys, whatever the order given, so that no two callers wait for each
+    /// other. A key that is given twice is taken once, for writing if either asks for that. [`wait`](Locker::wait) is for all
+    /// locks together. A task that takes further locks while it holds these must see to the order itself. As with all guards, a
+    /// task that asks for a lock that it holds already waits for itself.
     ///
     /// ```no_run
     /// # async fn f(locker: redis_lock::Locker) -> Result<(), redis_lock::Error> {
@@ -690,7 +686,7 @@ impl Locker {
         acquire_all(Arc::clone(&self.link), self.options.clone(), keys)
     }
 
-    /// Gets what a future is to run under.
+    /// Takes the locks for a future.
     pub(crate) fn enter(
         &self,
         requests: Vec<LockRequest>,
@@ -733,9 +729,9 @@ impl<C: RedisConnection> From<C> for Locker {
     }
 }
 
-/// What [`init`] and [`with_locker`] take: a [`Locker`], or a [connection](RedisConnection) that a new one is to use.
+/// An argument of [`init`] and [`with_locker`]: a [`Locker`], or a [connection](RedisConnection) for a new Locker.
 ///
-/// There is nothing to implement: whatever is `Into<Locker>` has it.
+/// There is nothing to implement: every type that is `Into<Locker>` has this trait.
 ///
 /// ```
 /// use redis_lock::{Error, IntoLocker};
@@ -766,11 +762,11 @@ impl fmt::Debug for Locker {
 
 static DEFAULT: OnceCell<Locker> = OnceCell::new();
 
-/// Set once a Locker other than the default one has been in scope.
+/// Set once a Locker that is not the process's has been in scope.
 static SCOPED: OnceCell<()> = OnceCell::new();
 
 tokio::task_local! {
-    /// `None`: that of the process, as where nothing is set.
+    /// `None`: the Locker of the process, as in a task where nothing is set.
     static OF_TASK: Option<Locker>;
 }
 
@@ -795,11 +791,11 @@ pub fn init(locker: impl IntoLocker) -> Result<(), Error> {
         .map_err(|_| Error::AlreadyInitialized)
 }
 
-/// [`Locker::shutdown`] of the Locker that [`init`] was given. Without one there is nothing to do.
+/// [`Locker::shutdown`] of the Locker of [`init`]. Without a call of `init` there is nothing to do.
 ///
 /// # Cancel safety
 ///
-/// As that of [`Locker::shutdown`].
+/// As [`Locker::shutdown`].
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -815,7 +811,7 @@ pub async fn shutdown(grace: Duration) -> Shutdown {
     }
 }
 
-/// The Locker in scope: that of [`with_locker`], else that of [`init`].
+/// The Locker in scope: the Locker of [`with_locker`], else the Locker of [`init`].
 ///
 /// # Errors
 ///
@@ -839,12 +835,12 @@ pub fn locker() -> Result<Locker, Error> {
     Ok(default.clone())
 }
 
-/// Runs a future with another Locker in scope: for a test, or a tenant.
+/// Runs a future with a different Locker in scope: for a test, or a tenant.
 ///
-/// It holds for what the future itself runs, not for tasks that it spawns: there the attribute uses the Locker of
-/// [`init`] without a word, or has none. [`spawn`] takes it along.
+/// Tasks that the future spawns do not inherit the Locker: there the attribute silently uses the Locker of [`init`], or has none.
+/// [`spawn`] takes the Locker along.
 ///
-/// In a web service a middleware sets it for each request. With axum:
+/// In a web service a middleware sets the Locker for each request. With axum:
 ///
 /// ```text
 /// async fn tenant(Extension(locker): Extension<Locker>, request: Request, next: Next) -> Response {
@@ -857,7 +853,7 @@ pub fn locker() -> Result<Locker, Error> {
 ///
 /// # Cancel safety
 ///
-/// As the future that it runs.
+/// As the future's.
 ///
 /// ```no_run
 /// # async fn ship(id: u64) -> Result<(), redis_lock::Error> { Ok(()) }
@@ -873,15 +869,15 @@ pub fn with_locker<F: Future>(
     OF_TASK.scope(Some(locker.into()), future)
 }
 
-/// Runs a future, wherever that is, with the Locker that is in scope where this is called: that of [`with_locker`],
-/// else that of [`init`].
+/// Runs a future in any task with the Locker that is in scope at this call: the Locker of [`with_locker`], else the Locker of
+/// [`init`].
 ///
-/// For a future that is given to another task by other means than [`spawn`]: a `JoinSet`, a `LocalSet`, a channel. The locks that
-/// the calling task holds are not taken along.
+/// For a future that moves to a new task without [`spawn`]: by a `JoinSet`, a `LocalSet`, a channel. The locks that the calling
+/// task holds are not taken along.
 ///
 /// # Cancel safety
 ///
-/// As the future that it runs.
+/// As the future's.
 ///
 /// ```no_run
 /// # async fn ship(id: u64) -> Result<(), redis_lock::Error> { Ok(()) }
@@ -897,11 +893,10 @@ pub fn with_current_locker<F: Future>(future: F) -> impl Future<Output = F::Outp
     OF_TASK.scope(of_task(), future)
 }
 
-/// Spawns a task, as [`tokio::spawn`] does, with the Locker that is in scope here: a task that is spawned otherwise
-/// does not inherit that of [`with_locker`], and uses the one of [`init`].
+/// Spawns a task, as [`tokio::spawn`] does, with the Locker that is in scope here. A task of `tokio::spawn` does not inherit the
+/// Locker of [`with_locker`], and uses the Locker of [`init`].
 ///
-/// The locks that the calling task holds are not taken along: under a lock that its parent holds, the new task waits as
-/// any other.
+/// The locks that the calling task holds are not taken along: if the new task asks for such a lock, it waits like all tasks.
 ///
 /// # Panics
 ///

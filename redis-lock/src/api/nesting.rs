@@ -1,15 +1,15 @@
-//! Locks inside of locks: what the task that is being polled holds already.
+//! Locks inside of locks: which locks the task that is being polled holds already.
 //!
-//! An annotated function that calls another one under the same key must not wait for itself. So each future that runs
-//! under a lock puts a [`Scope`] on a stack while it is polled, and only then: what is polled inside of it, and
-//! nothing else, finds it there. Tasks that it spawns are polled elsewhere and inherit nothing.
+//! An annotated function that calls an annotated function with the same key must not wait for itself. So each future that runs
+//! under a lock has its [`Scope`] on a stack while the future is polled, and only then: inner futures, and nothing else, find the
+//! scope there. Spawned tasks are polled elsewhere and inherit nothing.
 //!
 //! 1. Inside a write hold, a read or a write of the same lock runs in the outer hold.
 //! 2. Siblings in one task exclude each other as their modes say: every frame has a lock for its children.
-//! 3. A write inside a read hold fails at once: it would wait for its own reader.
-//! 4. What runs in an outer hold is stopped when it is polled outside of it: it may have been carried to another task, and
-//!    the outer hold may be gone.
-//! 5. A task that is polled inside of another (a `LocalSet`, a runtime in a runtime) is another task all the same.
+//! 3. A write inside a read hold fails at once: the write would wait for its own reader.
+//! 4. A future in an outer hold is stopped when it is polled outside of the outer future: it may have moved to a different task,
+//!    and the outer hold may be gone.
+//! 5. A task that is polled inside of a task (a `LocalSet`, a runtime in a runtime) is a different task all the same.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -30,11 +30,10 @@ use crate::{
     values::{key::Key, mode::Mode},
 };
 
-/// The locks that one future runs under, in the order in which they were asked for: one that was asked for twice is
-/// there twice.
+/// The locks that one future runs under, in the order of the requests: a lock that was asked for twice is there twice.
 pub(crate) type Scope = Arc<[Frame]>;
 
-/// One of them. Clones are the same one.
+/// One lock of a scope. All clones are the same frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) hold: Arc<Hold>,
@@ -59,7 +58,7 @@ enum Right {
 }
 
 impl Permit {
-    /// Whether the outer hold is that of the future being polled.
+    /// Whether the future being polled runs in the outer frame.
     pub(crate) fn is_inside(&self) -> bool {
         find(|scope| Arc::ptr_eq(scope, &self.outer.scope).then_some(())).is_some()
     }
@@ -75,7 +74,7 @@ thread_local! {
 
 /// Polls a future that runs under these locks.
 pub(crate) fn poll_in<T>(scope: &Scope, poll: impl FnOnce() -> T) -> T {
-    /// Also when the future panics.
+    /// Takes the scope off the stack, also when the future panics.
     struct Leave;
 
     impl Drop for Leave {
@@ -107,17 +106,17 @@ pub(crate) fn outer(link: &Arc<Link>, names: &Names) -> Option<Outer> {
     })
 }
 
-/// The first of them, where there is but one.
+/// The lock of a scope with one lock.
 pub(crate) fn held(scope: &Scope) -> Held {
     Held::new(&scope[0].hold)
 }
 
-/// All of them.
+/// All locks of a scope.
 pub(crate) fn held_all(scope: &Scope) -> HeldAll {
     HeldAll::new(scope.iter().map(|frame| Held::new(&frame.hold)))
 }
 
-/// Looks through those of the task being polled, the innermost first.
+/// Looks through the scopes of the task being polled, the innermost first.
 fn find<T>(mut look: impl FnMut(&Scope) -> Option<T>) -> Option<T> {
     let task = task::try_id();
     SCOPES.with_borrow(|scopes| {
@@ -126,7 +125,7 @@ fn find<T>(mut look: impl FnMut(&Scope) -> Option<T>) -> Option<T> {
     })
 }
 
-/// A frame that another may be opened in.
+/// A frame to open a new frame in.
 #[derive(Debug)]
 pub(crate) struct Outer {
     scope: Scope,
@@ -134,7 +133,7 @@ pub(crate) struct Outer {
 }
 
 impl Outer {
-    /// Waits for the siblings that are in the way.
+    /// Opens a frame, once no sibling's mode excludes it.
     pub(crate) async fn enter(self, mode: Mode, wait: Wait) -> Result<(Frame, Permit), Error> {
         let outer = self.frame();
         let key = || outer.hold.owner.key.clone();

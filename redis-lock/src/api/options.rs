@@ -1,4 +1,4 @@
-//! What a Locker can be told, its defaults, and what makes no sense.
+//! The options of a Locker: defaults, and checks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ use crate::{
 pub enum Wait {
     /// At most this long. [`Duration::ZERO`] is one try, which never queues.
     For(Duration),
-    /// Until the lock is ours.
+    /// Until the lock is granted.
     Forever,
 }
 
@@ -104,7 +104,7 @@ impl Options {
         Ok(())
     }
 
-    /// What is left of them for a further lock, in that mode, when so much of the wait is over.
+    /// The options for a further lock in `mode`, when `waited` of the wait is over.
     pub(crate) fn rest(&self, waited: Duration, mode: Mode) -> Self {
         let wait = match self.wait {
             Wait::For(wait) => Wait::For(wait.saturating_sub(waited)),

@@ -1,9 +1,9 @@
-//! One of several locks that are asked for together: its key, and how it is to be held.
+//! One of several locks that are asked for together: key and mode.
 
 use crate::values::{key::Key, mode::Mode};
 
-/// One of several locks that are asked for together: a key alone, which is held in the
-/// [`mode`](crate::Locker::mode) of the Locker, or a key with a mode of its own.
+/// One of several locks that are asked for together: a key alone, for the [`mode`](crate::Locker::mode) of the Locker, or a key
+/// with a mode.
 ///
 /// ```no_run
 /// use redis_lock::Mode;
@@ -15,7 +15,7 @@ use crate::values::{key::Key, mode::Mode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockRequest {
     pub(crate) key: Key,
-    /// `None`: the Locker's.
+    /// `None`: the Locker's mode.
     pub(crate) mode: Option<Mode>,
 }
 

@@ -1,4 +1,4 @@
-//! What is said of the end of a Locker.
+//! The result of a shutdown.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::values::{key::Key, text::Quoted};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Holders that had not given their lock back when the grace period ended, and were told that the lock is lost.
+    /// How many holds were lost, since the lock was not given back when the grace period ended.
     pub interrupted: usize,
     /// Locks whose release Redis has not confirmed. Such a lock ends with its ttl; while the process lives, the release is
     /// tried again in the background.

@@ -1,4 +1,4 @@
-//! What `Locker::connect` finds out before it says yes: one exchange over a short-lived connection.
+//! The survey that `Locker::connect` makes before it returns: one exchange over a short-lived connection.
 //!
 //! The functions that send ask the server and decide nothing; [`problem_of_server`] and [`problem_of_failure`] decide, and
 //! say in plain words what is wrong and what to do.
@@ -30,14 +30,14 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// A TLS handshake that takes longer may have met a port that does not speak TLS, which says nothing.
+/// A TLS handshake that takes longer may have met a port that does not speak TLS: such a port does not answer.
 const HANDSHAKE: Duration = Duration::from_millis(300);
 /// How long a port may take to show what it speaks.
 const PROBE: Duration = Duration::from_millis(500);
 
 type Problem = Cow<'static, str>;
 
-/// Returns the client to connect with, in the protocol that the server speaks. `as_is`: only in the client's own.
+/// Returns the client to connect with, in the protocol that the server speaks. `as_is`: only in the client's protocol.
 ///
 /// To be awaited in the engine.
 pub(crate) async fn survey(
@@ -93,8 +93,8 @@ pub(crate) async fn survey(
     }
 }
 
-/// The survey has panicked: rustls does, under redis-rs, in a program that turns it on past the features of this crate
-/// (perhaps by another dependency) and that does not say which cryptography to use.
+/// The survey has panicked: so does rustls, under redis-rs, in a program that turns rustls on past the features of this crate
+/// (perhaps by a dependency) and does not say which cryptography to use.
 pub(crate) fn cut_short(client: &Client, stopped: JoinError) -> Error {
     let addr = client.get_connection_info().addr();
     if !matches!(addr, ConnectionAddr::TcpTls { .. }) {
@@ -154,7 +154,7 @@ pub(crate) fn speaking(client: &Client, protocol: ProtocolVersion) -> RedisResul
     Client::open(info.set_redis_settings(settings).into_connection_info()?)
 }
 
-/// A server from before RESP3, or one that does not permit it to this user.
+/// The server is older than RESP3, or does not permit RESP3 to this user.
 fn refuses_the_protocol(error: &RedisError) -> bool {
     let text = error.detail().unwrap_or_default();
     error.kind() == ErrorKind::RESP3NotSupported
@@ -162,7 +162,7 @@ fn refuses_the_protocol(error: &RedisError) -> bool {
         || text.contains("unknown command")
 }
 
-/// What the server has said; `None` where it may not be asked.
+/// The server's answers; `None` where the user may not ask.
 #[derive(Debug, Default)]
 struct Answers {
     /// `standalone`, `cluster` or `sentinel`.
@@ -182,7 +182,7 @@ async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
     let mut replies = replies.into_iter();
     let mut next = || replies.next().unwrap_or_else(|| Err(no_reply()));
     let mut answers = Answers::default();
-    // Either may be refused to this user.
+    // The server may refuse either command to this user.
     if let Ok(hello) = next()
         && let Ok(mut hello) = <HashMap<String, Value>>::from_redis_value(hello)
     {
@@ -211,7 +211,7 @@ async fn ask(mut connection: MultiplexedConnection) -> RedisResult<Answers> {
             answers.may_not_tell_time = true;
             Ok(answers)
         }
-        // In RESP2 a connection without a password is made, and refused everything.
+        // In RESP2 a connection without a password is made, and then every command is refused.
         Err(error) => Err(error),
     }
 }
@@ -362,7 +362,7 @@ enum Speech {
     Tls,
 }
 
-/// Where an attempt to connect has failed in a way that a port of the other kind causes.
+/// The problem of an attempt to connect that has failed as on a port of the wrong kind, with or without TLS.
 async fn problem_of_port(
     engine: &'static Engine,
     addr: &ConnectionAddr,
@@ -393,7 +393,7 @@ async fn problem_of_port(
     }
 }
 
-/// What the port speaks: Redis answers a PING in text, a TLS server answers a broken record with an alert.
+/// The language of the port: Redis answers a PING in text, a TLS server answers a broken record with an alert.
 async fn speaks(engine: &'static Engine, addr: &ConnectionAddr) -> Option<Speech> {
     let (ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }) = addr else {
         return None;

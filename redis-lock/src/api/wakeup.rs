@@ -1,4 +1,4 @@
-//! Wake-ups: how a user's own connection can have pushes.
+//! Wake-ups: pushes over a user's own connection.
 //!
 //! A wake-up is a hint and may be lost; the guarantee is the heartbeat.
 
@@ -12,17 +12,17 @@ use crate::{
     values::session::Pushes,
 };
 
-/// What takes in the pushes of a front.
+/// Makes the listener of a front.
 pub(crate) fn listener() -> Arc<dyn Listener> {
     Arc::new(Session::default())
 }
 
-/// Wake-ups for a connection of your own, so that whoever waits for a lock over it hears of its turn at once instead of
-/// asking again and again. [`Locker::connect`](crate::Locker::connect) has them by itself.
+/// Wake-ups for a connection of your own, so that waiters hear of their turn at once instead of asking again and again.
+/// [`Locker::connect`](crate::Locker::connect) has wake-ups by itself.
 ///
-/// The connection must speak RESP3, have this as its push sender, and be subscribed to
-/// [`channel`](Wakeups::channel): any of redis-rs that can, standalone, sentinel or cluster. One connection, one
-/// `Wakeups`; all Lockers over it are given the same. If the subscription is lost, waiting goes on by asking.
+/// The connection must speak RESP3, have this `Wakeups` as the push sender, and be subscribed to [`channel`](Wakeups::channel).
+/// Any such connection of redis-rs will do: standalone, sentinel or cluster. Each connection has one `Wakeups`, for all Lockers
+/// over the connection. If the subscription is lost, waiters ask again and again.
 ///
 /// ```no_run
 /// use redis_lock::{Locker, Wakeups, redis};
@@ -46,7 +46,7 @@ pub(crate) fn listener() -> Arc<dyn Listener> {
 pub struct Wakeups(pub(crate) Arc<Front>);
 
 impl Wakeups {
-    /// With a channel that nobody else has.
+    /// Wake-ups with a random channel.
     ///
     /// ```
     /// use redis_lock::Wakeups;
@@ -55,11 +55,11 @@ impl Wakeups {
     /// ```
     #[must_use]
     pub fn new() -> Self {
-        // It may be that of a cluster.
+        // The connection may lead to a cluster.
         Wakeups(Arc::new(Front::new(Pushes::Uncounted, listener)))
     }
 
-    /// The channel to subscribe to. It begins with `redis-lock:`, so an ACL can allow `&redis-lock:*`.
+    /// The channel to subscribe to. The name begins with `redis-lock:`, so an ACL can allow `&redis-lock:*`.
     ///
     /// ```
     /// assert!(redis_lock::Wakeups::new().channel().starts_with("redis-lock:"));
@@ -76,8 +76,8 @@ impl Default for Wakeups {
     }
 }
 
-/// Takes pushes in; other messages than our own are left alone. For a connection whose pushes are wanted elsewhere as
-/// well, give it a closure that passes them to both.
+/// Takes in pushes, and ignores messages for others. If the pushes of a connection are wanted elsewhere as well, set a closure as
+/// the push sender that passes each push to both.
 impl redis::aio::AsyncPushSender for Wakeups {
     fn send(&self, push: PushInfo) -> Result<(), SendError> {
         self.0.pushed(&push);

@@ -1,5 +1,5 @@
-//! What the store is known to have of a session: a grant, and ranges in the queue. A waiting ticket is queued or granted if it is
-//! in one of these, and not at the store if it is in neither.
+//! The session's grant and queued ranges, as far as the session knows. A waiting ticket in the grant is granted, a waiting ticket
+//! in a range is queued; the store does not know any further waiting ticket.
 
 use crate::{
     core::{
@@ -17,8 +17,8 @@ use crate::{
 pub(crate) struct Grant {
     pub(crate) granted: Granted,
     pub(crate) lease: Lease,
-    /// The number of the next call when these tickets and this token became known. Only the reply to that call or to a later one
-    /// may take the grant away.
+    /// The number of the next call when the tickets and the token became known. Only the reply to that call or to a later call may
+    /// take the grant away.
     pub(crate) learnt: CallId,
     /// What the store has if no command has changed the lock since the grant was made.
     pub(crate) untouched: Option<Untouched>,
@@ -43,6 +43,6 @@ impl Grant {
 pub(crate) struct Queued {
     pub(crate) mode: Mode,
     pub(crate) tickets: Tickets,
-    /// The same for the range.
+    /// As in [`Grant`], for this range.
     pub(crate) learnt: CallId,
 }

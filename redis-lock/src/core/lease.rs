@@ -17,8 +17,8 @@ pub(crate) struct Lease {
     length: Duration,
     /// Until when the session relies on the lease: a margin before the store's end.
     until: Time,
-    /// The number of the next call when this end became known. Only the reply to that call or to a later one may bring the end
-    /// closer. [`Grant::learnt`](super::grant::Grant::learnt) is about the tickets, which may become known at another time.
+    /// The number of the next call when this end became known. Only the reply to that call or to a later call may bring the
+    /// end closer. [`Grant::learnt`](super::grant::Grant::learnt) is about the tickets, which may become known earlier or later.
     end_learnt: CallId,
     /// The epoch of the latest renewal that was sent or seen.
     epoch: u64,

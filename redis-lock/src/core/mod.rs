@@ -29,7 +29,7 @@
 //! | offered | the ticket has its turn, and its task has been woken and not been polled yet |
 //! | cooling | the task has given the lock back, and `min_hold` keeps others out a while longer |
 //! | parked | a waiter that was not polled in its turn: it has no ticket until it is polled again |
-//! | roll call | waking all tasks behind an offered one that is not polled; those that are not polled either are parked with it |
+//! | roll call | waking all tasks behind an offered task that is not polled; all tasks that are not polled then are parked together |
 //! | done | a ticket whose task has left, or has given the lock back and whose `min_hold` is over |
 //! | lease | until when the store keeps other sessions out |
 //! | waiter lease | for how long the store keeps a session's places without a command of the session |
@@ -37,7 +37,7 @@
 //! | epoch | counts the renewals that may shorten the lease; the store obeys the highest epoch |
 //! | view | what the store says that the session has |
 //! | place | how many ranges are in front of the session's first range |
-//! | learnt | the number of the next call when a fact became known; only the reply to that call or a later one may take the fact away |
+//! | learnt | the number of the next call when a fact became known; only the reply to that call or to a later call may take the fact away |
 //! | origin | the token of a grant less its first ticket; the later of two grants has the greater origin |
 //! | untouched | the store's state of a lock that was free before this grant; while the state lasts, one comparison is enough to release |
 //! | early | a pushed grant that came before the reply to its `acquire` |

@@ -146,8 +146,8 @@ local function open()
   redis.call('SET', KEYS[1], 'full', 'PX', number(left + 2))
 end
 
--- No session holds or waits. The floor for tokens stays for exactly as long as the server's clock shows less, since keys
--- expire by the same clock.
+-- No session holds or waits. The floor for tokens stays for exactly as long as the server's clock shows less, since
+-- keys expire by the same clock.
 local function close()
   redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS)
   local ms = math.ceil(math.max(last - now, 0) / 1000) + 2
