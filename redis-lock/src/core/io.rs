@@ -7,9 +7,10 @@
 //!
 //! 1. `Requested`, once.
 //! 2. `Polled`, as often as the task likes while it waits.
-//! 3. `Unlocked`, only after [`Effect::Grant`], or `Abandoned`; one of them, once.
+//! 3. At the end `Unlocked` (only after [`Effect::Grant`]) or `Abandoned`, once.
 //!
-//! `Interrupted` may come at any time. An input about a waiter that has lost or given back the lock changes nothing.
+//! `Interrupted` may come at any time. An input about a waiter that was refused, or has lost or given back the lock, changes
+//! nothing.
 
 use std::{fmt, time::Duration};
 
