@@ -251,6 +251,7 @@ impl Waiters {
                 waiter.stage = Stage::Waiting;
                 waiter.asked = None;
                 waiter.failures = 0;
+                waiter.in_roll_call = false;
                 self.insert(waiter);
             }
         }

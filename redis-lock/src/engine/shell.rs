@@ -341,7 +341,9 @@ impl Entry {
                     work.woken.push(hold);
                 }
             }
-            Effect::GiveUp { was_held } => work.given_up = Some(was_held),
+            Effect::GiveUp { was_held } => {
+                work.given_up = Some(work.given_up.unwrap_or_default() || was_held);
+            }
         }
     }
 
