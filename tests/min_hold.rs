@@ -104,3 +104,20 @@ async fn more_than_a_year_is_refused() {
         "{text}"
     );
 }
+
+/// The guard is dropped outside of the runtime, so that its release and the next acquisition go over different connections.
+#[tokio::test]
+async fn an_acquisition_that_overtakes_the_release_does_not_cut_it_short() {
+    let server = Server::start().await;
+    for round in 0..8 {
+        let locker = locker(&server.url())
+            .await
+            .min_hold(Duration::from_secs(2))
+            .wait(Duration::from_millis(300));
+        let key = format!("job {round}");
+        let guard = locker.write(&key).await.unwrap();
+        std::thread::spawn(move || drop(guard)).join().unwrap();
+        let next = locker.write(&key).await;
+        assert!(matches!(next, Err(Error::Contended { .. })), "{next:?}");
+    }
+}

@@ -657,6 +657,12 @@ impl<'a> World<'a> {
             }
             What::Clock { by } => {
                 self.tell(|| format!("the store's clock is set by {by} ms"));
+                // The floor for tokens has ended with the clock that it was kept for.
+                let second = self.server_now().0 / 1000;
+                let state = self.store.state(LOCK);
+                if by < 0 && state.is_none_or(|state| state.expires < second) {
+                    (self.tokens, self.writer_tokens) = (0, 0);
+                }
                 self.clock += by * 1000;
                 self.excuse();
                 Ok(())
@@ -796,6 +802,8 @@ impl<'a> World<'a> {
                 Stage::Waiting => {}
             }
         }
+        // A release under way leaves the lease to whoever came to the grant meanwhile.
+        is_fresh |= !process.core.calls.releases.is_empty();
         let is_checked = !self.faults.store
             && !self.faults.clock
             && !process.disturbed

@@ -75,6 +75,11 @@ impl Lease {
     }
 
     /// Until when the session may rely on the lease.
+    /// The epoch of the latest renewal that was sent.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     pub(crate) fn until(&self) -> Time {
         self.until
     }
@@ -141,13 +146,24 @@ impl Lease {
             self.until = reliable_until(call.sent, left);
             return;
         }
-        // A renewal of a later epoch may have cut the lease that this reply shows.
-        if epoch >= self.epoch && call.sent + left > self.store_end() + SLACK {
+        // A renewal of a later epoch may have cut the lease that this reply shows. If the reply's epoch is the later one, then its
+        // lease is the later one, too.
+        let is_longer = call.sent + left > self.store_end() + SLACK;
+        if epoch > self.epoch || (epoch == self.epoch && is_longer) {
             self.epoch = epoch;
             self.sent = call.sent;
             self.length = left;
             self.until = reliable_until(call.sent, left);
             self.end_learnt = next;
+        }
+    }
+
+    /// The grant has grown by tickets that were in the queue: the store keeps it at least for as long as they had.
+    pub(crate) fn lasts_for(&mut self, claim: &Lease) {
+        if claim.until > self.until {
+            self.sent = claim.sent;
+            self.length = claim.length;
+            self.until = claim.until;
         }
     }
 

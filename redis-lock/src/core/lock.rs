@@ -78,6 +78,8 @@ pub(crate) struct Failures {
 pub(crate) struct Lock {
     pub(crate) waiters: Waiters,
     pub(crate) grant: Option<Grant>,
+    /// The latest grant that is over here. In the store the same grant may have grown before that.
+    pub(crate) former: Option<Grant>,
     /// In the order of their tickets.
     pub(crate) queued: Vec<Queued>,
     pub(crate) calls: Calls,
@@ -111,6 +113,7 @@ impl Lock {
         Lock {
             waiters: Waiters::new(first),
             grant: None,
+            former: None,
             queued: Vec::new(),
             calls: Calls::default(),
             clock,
@@ -146,7 +149,7 @@ impl Lock {
             Input::Unlocked { waiter } => self.leaves(waiter, true, now, effects),
             Input::Interrupted { waiter, why } => self.interrupted(waiter, why, now, effects),
             Input::Replied { call, reply } => self.replied(call, reply, now, effects),
-            Input::Pushed(Push::Granted(granted)) => self.pushed(granted, now),
+            Input::Pushed(Push::Granted(granted)) => self.pushed(granted, now, effects),
             Input::Pushed(Push::Sooner) => self.must_ask |= !self.queued.is_empty(),
             Input::Listening(listening) => {
                 if listening && (!self.queued.is_empty() || self.calls.acquiring().is_some()) {
@@ -291,7 +294,9 @@ impl Lock {
                 limit,
                 ..Release::of(grant.tickets(), lasts, now)
             };
-            return self.begin_release(release, grant.untouched, now, effects);
+            let untouched = grant.untouched;
+            self.former = Some(grant);
+            return self.begin_release(release, untouched, now, effects);
         }
         if waits && is_active {
             let outcome = Outcome::Released;

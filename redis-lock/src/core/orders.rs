@@ -111,7 +111,7 @@ impl Lock {
             return;
         };
         release.may_be_done |= !error.did_nothing;
-        if is_under_way {
+        if is_under_way || matches!(release.state, ReleaseState::Confirmed { .. }) {
             return; // the release was sent twice
         }
         let pause = FIRST
@@ -153,7 +153,9 @@ impl Lock {
             .take_if(|grant| self.waiters.none_within(grant.tickets()))
         {
             let release = Release::of(grant.tickets(), grant.lease.longest(now), now);
-            self.begin_release(release, grant.untouched, now, effects);
+            let untouched = grant.untouched;
+            self.former = Some(grant);
+            self.begin_release(release, untouched, now, effects);
         }
         let waiters = &self.waiters;
         let deserted: Vec<_> = self
@@ -209,7 +211,8 @@ impl Lock {
 
     /// When the next `acquire` is due, if one is.
     pub(crate) fn acquire_due(&self, now: Time) -> Option<Time> {
-        if self.calls.acquiring().is_some() {
+        // An `acquire` that overtook a release with `min_hold` would make the grant grow that the release is to end.
+        if self.calls.acquiring().is_some() || self.calls.first_kept_out().is_some() {
             return None;
         }
         let mut waiters = self.waiters.iter();
@@ -285,11 +288,13 @@ impl Lock {
         let mut wanted = Wanted::default();
         let mut has_followers = false;
         let mut is_held = false;
+        let mut longest = Duration::ZERO;
         for (_, waiter) in self.waiters.within(grant.tickets()) {
             match waiter.stage {
                 Stage::Active(active) => {
                     is_held = true;
                     let ttl = waiter.terms.ttl;
+                    longest = longest.max(ttl);
                     match active.end {
                         Some((end, _)) if !waiter.terms.auto_extend || end <= now + ttl => {
                             wanted.end = wanted.end.max(Some(end));
@@ -315,8 +320,11 @@ impl Lock {
             }
         }
         if has_followers {
-            // The followers keep the grant when the last holder's time is over.
-            wanted.end = wanted.end.map(|end| end + WAITER_LEASE);
+            // The followers keep the grant when the last holder's time is over. But a crash costs no more than a ttl.
+            let most = now + longest.max(WAITER_LEASE);
+            wanted.end = wanted
+                .end
+                .map(|end| (end + WAITER_LEASE).min(most).max(end));
         }
         is_held.then_some(wanted)
     }
@@ -464,10 +472,8 @@ impl Lock {
         not_after: ServerTime,
         ttl: Duration,
     ) {
-        let clock = self.clock;
-        let uncertain = clock.map(|clock| clock.received.since(clock.sent));
-        let uncertain = uncertain.unwrap_or_default() + Duration::from_millis(2);
-        let check_at = call.limit + LATE_MARGIN + uncertain;
+        // If the estimate of the server's time was off, the reply to the release says so, and there is one more.
+        let check_at = call.limit + LATE_MARGIN + Duration::from_millis(2);
         let sent = call.sent;
         self.calls.doubt = Some(match self.calls.doubt.take() {
             None => Doubt {

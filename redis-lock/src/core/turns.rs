@@ -54,7 +54,7 @@ impl Lock {
             let within = self.waiters.within(tickets);
             let cooling = within.filter_map(|(_, waiter)| match waiter.stage {
                 Stage::Cooling { until } => Some(until),
-                _ => None,
+                _ => waiter.cools_until(now),
             });
             let release = Release {
                 keep_out_until: cooling.max(),
@@ -246,6 +246,7 @@ impl Lock {
     pub(crate) fn lose_grant(&mut self, why: Loss, effects: &mut Vec<Effect>) {
         if let Some(grant) = self.grant.take() {
             self.lose_turns(grant.tickets(), &grant.lease, why, effects);
+            self.former = Some(grant);
         }
     }
 

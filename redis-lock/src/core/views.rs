@@ -43,6 +43,11 @@ impl Lock {
             });
             // From now on the store refuses the `acquire`s in doubt, and this view shows what they may have done before.
             self.calls.doubt.take_if(|doubt| server > doubt.not_after);
+            if let Some(doubt) = &mut self.calls.doubt {
+                // This reply may tell more exactly than an earlier one when the not-after has passed.
+                let passed = now + doubt.not_after.since(server) + Duration::from_millis(2);
+                doubt.check_at = doubt.check_at.min(passed);
+            }
         }
         if view.is_late {
             self.lates += 1;
@@ -64,7 +69,7 @@ impl Lock {
                 self.notes_untouched(call, view, ttl);
                 self.acquired(tickets, effects);
                 if let Some(early) = self.early.take() {
-                    self.pushed(early, now);
+                    self.pushed(early, now, effects);
                 }
             }
             Kind::Renew { .. } => {
@@ -149,7 +154,15 @@ impl Lock {
         effects: &mut Vec<Effect>,
     ) {
         let tickets = seen.granted.tickets;
-        let lease = Lease::new(call.sent, seen.left, seen.epoch, self.calls.next_id());
+        let next = self.calls.next_id();
+        // A renewal of the former grant that this view does not show may have cut the lease since, or be under way.
+        let cut = self.former.as_ref().filter(|former| {
+            former.tickets().overlaps(tickets) && former.lease.epoch() > seen.epoch
+        });
+        let lease = match cut {
+            Some(former) => former.lease.clone(),
+            None => Lease::new(call.sent, seen.left, seen.epoch, next),
+        };
         if self.waiters.none_within(tickets) {
             self.release_unless_covered(tickets, seen.left, call, now, effects);
         } else if lease.is_over(now) {
@@ -362,7 +375,7 @@ impl Lock {
     }
 
     /// A push says that these tickets were granted.
-    pub(crate) fn pushed(&mut self, granted: Granted, now: Time) {
+    pub(crate) fn pushed(&mut self, granted: Granted, now: Time, effects: &mut Vec<Effect>) {
         let is_known = self
             .grant
             .as_ref()
@@ -408,10 +421,12 @@ impl Lock {
                         token: granted.origin() + from.0,
                         ..granted
                     };
+                    grant.lease.lasts_for(&claim);
                     grant.learnt = self.calls.next_id();
                     grant.untouched = None;
                     let tickets = grant.tickets();
                     self.leave_queue(granted.mode, tickets);
+                    self.tell_leases(effects);
                 } else {
                     self.begin_grant(granted, claim);
                 }

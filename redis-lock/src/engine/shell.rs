@@ -84,12 +84,16 @@ impl Inline {
     /// `Ready(None)`: another task awaits the reply now.
     fn poll(&self, context: &mut Context<'_>) -> Poll<Option<RedisResult<View>>> {
         let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
-        match reply.as_mut() {
-            Some(waits) => waits.as_mut().poll(context).map(|outcome| {
-                *reply = None;
-                Some(outcome)
-            }),
-            None => Poll::Ready(None),
+        // If the poll panics (in process, it runs the wakers of others), the reply counts as lost.
+        let Some(mut waits) = reply.take() else {
+            return Poll::Ready(None);
+        };
+        match waits.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => {
+                *reply = Some(waits);
+                Poll::Pending
+            }
         }
     }
 }

@@ -113,6 +113,7 @@ impl Memory {
             publish,
             found: false,
             more: false,
+            most_spare: MOST_SPARE,
             state: state.unwrap_or(State::NONE),
         };
         let is_late = matches!(
@@ -173,6 +174,7 @@ struct Run<'a> {
     publish: Publish<'a>,
     found: bool,
     more: bool,
+    most_spare: u64,
     state: State,
 }
 
@@ -532,6 +534,8 @@ impl Run<'_> {
     }
 
     fn keep_out(&mut self, held: Held, ms: u64) {
+        // Nobody gives this back, so nobody cuts the rest of the state's time either.
+        self.most_spare = 1000;
         let end = self.after(ms);
         let holder = Holder::KeptOut(self.session);
         let before = self.state.grants.get(&holder).map(|held| held.end);
@@ -689,7 +693,7 @@ impl Run<'_> {
             .saturating_sub(self.now.0)
             .div_ceil(1000);
         let expires = self.now.0 / 1000 + left + 2;
-        if self.state.expires > expires + MOST_SPARE {
+        if self.state.expires > expires + self.most_spare {
             self.state.expires = expires;
         } else {
             self.keep(0);

@@ -59,6 +59,7 @@ if grant and starts(grant) then
     me.changed = true
   end
   if KEEP_OUT > 0 then
+    most_spare = 1000
     local over = '!' .. ME
     local lease_end = math.max(now + KEEP_OUT * 1000, lease_end_of(over))
     holders = holders + redis.call('ZADD', GRANTS, number(lease_end), over)

@@ -20,7 +20,7 @@ local GRANTS, QUEUE, WAITERS, RECORDS = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local BATCH = 100
 -- A state that is kept for up to this much longer than needed, in ms, is left alone: saves five commands when the claim
 -- of a waiter follows the lease of a holder.
-local MOST_SPARE = 15000
+local most_spare = 15000
 
 -- Every name is read before anything is written: a foreign type raises WRONGTYPE and is left alone.
 local holders = redis.call('ZCARD', GRANTS)
@@ -134,7 +134,7 @@ local function open()
   -- writes, also a newcomer's.)
   if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS) end
   holders, queued, waiting, full = 0, 0, 0, true
-  saved = { false, false, false, false }
+  saved, records = { false, false, false, false }, {}
   made = { false, true, true, true, true }
   local left = 0
   if owner then
@@ -353,10 +353,10 @@ local function settle()
   local left = redis.call('PTTL', KEYS[1])
   local ms = math.max(left, math.ceil(math.max(needed, (last - now) / 1000) + 2))
   local longest = math.max(now, last, tonumber(latest[2] or 0))
-  if ms > math.ceil((longest - now) / 1000) + 2 + MOST_SPARE then
+  if ms > math.ceil((longest - now) / 1000) + 2 + most_spare then
     longest = math.max(longest, tonumber(redis.call('ZREVRANGE', WAITERS, '0', '0', 'WITHSCORES')[2] or 0))
     local enough = math.ceil((longest - now) / 1000) + 2
-    if ms > enough + MOST_SPARE then ms = enough end
+    if ms > enough + most_spare then ms = enough end
   end
   for i = 1, 5 do
     if left ~= ms or made[i] then redis.call('PEXPIRE', KEYS[i], number(ms)) end
