@@ -2,7 +2,7 @@
 //!
 //! | event | |
 //! | --- | --- |
-//! | `task 1 asks to write, ttl 5 s` | further terms: `waits 2 s`, `never queues`, `min_hold 1 s`, `max_hold 1 s`, `no auto_extend` |
+//! | `task 1 asks to write, ttl 5 s` | further terms: `waits 2 s`, `never queues`, `min_hold 1 s`, `max_hold 1 s`, `no auto_extend`, `command_timeout 4 s` |
 //! | `task 1 is polled` | or `is dropped`, `unlocks`, `is shut down`; also `tasks 1 to 9 are polled` |
 //! | `call 2 is answered: queued w1-3` | further: `has w1-3 token 1000 for 10 s`, with `in epoch 2` behind it; `place 2`, `others for 5 s`, `released`, `more`, `too late`, `nothing`, `server at 60 s` |
 //! | `call 2 fails` | the command may have been executed; `: not sent`, `: login`, `: foreign value`, `: fatal` |
@@ -44,6 +44,7 @@ pub(super) fn request(
             ["never", "queues"] => queue = Queue::Never,
             ["min_hold", n, unit] => terms.min_hold = Some(time(n, unit)?),
             ["max_hold", n, unit] => terms.max_hold = Some(time(n, unit)?),
+            ["command_timeout", n, unit] => terms.command_timeout = time(n, unit)?,
             ["no", "auto_extend"] => terms.auto_extend = false,
             _ => return Err(unknown(item)),
         }
