@@ -220,6 +220,8 @@ async fn a_full_memory_does_not_hurt_those_who_are_in() {
     assert_eq!(ranges(&lock.renew(A, "1").await), ["w1-1"]);
     assert_eq!(ranges(&lock.acquire(A, "w2-3").await.unwrap()), ["w1-3"]);
     assert_eq!(ranges(&lock.release(A, "0").await), ["w2-3"]);
+    let behind_itself = lock.acquire(A, "r4-4").await.unwrap();
+    assert_eq!(ranges(&behind_itself), ["w2-3", "r4-4"]);
     let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
     let () = lock.ask(&["FLUSHALL"]).await;
     // With others.
