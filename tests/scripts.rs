@@ -224,6 +224,13 @@ async fn a_full_memory_does_not_hurt_those_who_are_in() {
     assert_eq!(ranges(&behind_itself), ["w2-3", "r4-4"]);
     let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
     let () = lock.ask(&["FLUSHALL"]).await;
+    // Alone, with `min_hold`.
+    lock.acquire(A, "w1-1").await.unwrap();
+    fill_the_memory(&lock).await;
+    lock.release(A, LONG).await;
+    let () = lock.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(ranges(&lock.acquire(B, "w1-1").await.unwrap()), ["w1-1"]);
+    let () = lock.ask(&["FLUSHALL"]).await;
     // With others.
     lock.acquire(A, "w1-1").await.unwrap();
     lock.acquire(B, "r1-1").await.unwrap();

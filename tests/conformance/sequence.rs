@@ -252,7 +252,12 @@ impl Sequence {
                     session.epoch += 1;
                 }
                 Command::Renew {
-                    ticket: any(random, session.next).from,
+                    // Sometimes one that nobody has been granted.
+                    ticket: if random.one_in(6) {
+                        Ticket(session.next)
+                    } else {
+                        any(random, session.next).from
+                    },
                     ttl,
                     epoch: if random.one_in(4) {
                         random.below(3)
@@ -263,7 +268,7 @@ impl Sequence {
             }
             _ => Command::Release {
                 tickets: any(random, session.next),
-                keep_out: if random.one_in(5) {
+                keep_out: if random.one_in(3) {
                     ttl
                 } else {
                     Duration::ZERO
