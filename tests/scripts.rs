@@ -24,6 +24,7 @@ const ANY_TIME: &str = "9999999999999999";
 const A: &str = "0000000000000000000000000000000a";
 const B: &str = "0000000000000000000000000000000b";
 const C: &str = "0000000000000000000000000000000c";
+const D: &str = "0000000000000000000000000000000d";
 
 /// One lock on a server. After each call it looks whether all its keys have a TTL.
 struct Lock {
@@ -280,6 +281,29 @@ async fn a_foreign_value_is_an_error_and_is_left_alone() {
             let () = lock.ask(&["FLUSHALL"]).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_has_made_last_for_ever_ends_again() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    let _: i64 = lock.ask(&["PERSIST", "{x}:word"]).await;
+    assert_eq!(ranges(&lock.renew(A, "1").await), ["w1-1"]);
+}
+
+#[tokio::test]
+async fn what_a_word_that_was_evicted_leaves_behind_counts_for_nothing() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    lock.acquire(B, "r1-1").await.unwrap();
+    let _: i64 = lock.ask(&["DEL", "{x}:word"]).await;
+    lock.acquire(C, "w1-1").await.unwrap();
+    assert_eq!(ranges(&lock.acquire(D, "r1-1").await.unwrap()), ["r1-1"]);
+    lock.release(C, "0").await;
+    let reply = lock.heartbeat(D).await;
+    assert!(reply.contains("r1-1@"), "{reply}");
 }
 
 /// A session whose connection is gone hears nothing: it keeps its place, and the next one is granted the lock.
