@@ -306,6 +306,50 @@ async fn what_a_word_that_was_evicted_leaves_behind_counts_for_nothing() {
     assert!(reply.contains("r1-1@"), "{reply}");
 }
 
+#[tokio::test]
+async fn a_place_in_the_queue_without_a_record_is_skipped() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    lock.acquire(B, "r1-1").await.unwrap();
+    lock.acquire(C, "r1-1").await.unwrap();
+    let _: i64 = lock.ask(&["HDEL", "{x}:records", B]).await;
+    lock.release(A, "0").await;
+    let reply = lock.heartbeat(C).await;
+    assert!(reply.contains("r1-1@"), "{reply}");
+}
+
+/// What is done for others in one call is bounded; the reply says that there is more to do.
+#[tokio::test]
+async fn a_call_that_leaves_something_to_do_says_so() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    let says_more = |reply: &str| {
+        reply
+            .split(' ')
+            .nth(3)
+            .is_some_and(|word| word.contains('m'))
+    };
+    for are_dead in [false, true] {
+        lock.acquire(A, "w1-1").await.unwrap();
+        let sessions: Vec<_> = (100..250).map(|n| format!("{n:032x}")).collect();
+        for session in &sessions {
+            lock.acquire(session, "r1-1").await.unwrap();
+        }
+        for session in sessions.iter().filter(|_| are_dead) {
+            let _: i64 = lock.ask(&["ZADD", "{x}:waiters", "1", session]).await;
+        }
+        let reply = if are_dead {
+            lock.heartbeat(A).await
+        } else {
+            lock.release(A, "0").await
+        };
+        assert!(says_more(&reply), "{reply}");
+        assert!(!says_more(&lock.heartbeat(B).await));
+        let () = lock.ask(&["FLUSHALL"]).await;
+    }
+}
+
 /// A session whose connection is gone hears nothing: it keeps its place, and the next one is granted the lock.
 #[tokio::test]
 async fn whoever_does_not_hear_is_passed_over() {
