@@ -203,7 +203,7 @@ impl Sequence {
                 random.pick(&known)
             }
         };
-        let ttl = Duration::from_secs(random.pick(&[1, 2, 4, 9]));
+        let ttl = Duration::from_secs(random.pick(&[1, 2, 4, 9, 30]));
         let first = known.first().map_or(session.next, |tickets| tickets.from.0);
         let done_below = Ticket(match random.below(8) {
             0 => session.next,
