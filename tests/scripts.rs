@@ -319,6 +319,22 @@ async fn a_place_in_the_queue_without_a_record_is_skipped() {
     assert!(reply.contains("r1-1@"), "{reply}");
 }
 
+/// Nobody will give back what keeps it out, so it has to know when that ends.
+#[tokio::test]
+async fn the_head_of_the_queue_is_told_of_min_hold() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    let arguments = [B, "c", ANY_TIME, "1", LONG, LEASE, "w1-1"];
+    lock.eval(ACQUIRE, &arguments).await.unwrap();
+    lock.release(A, LONG).await;
+    let statistics: String = lock.ask(&["INFO", "commandstats"]).await;
+    assert!(
+        statistics.contains("cmdstat_publish:calls=1,"),
+        "{statistics}"
+    );
+}
+
 /// What is done for others in one call is bounded; the reply says that there is more to do.
 #[tokio::test]
 async fn a_call_that_leaves_something_to_do_says_so() {
