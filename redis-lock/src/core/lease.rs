@@ -25,6 +25,8 @@ pub(crate) struct Lease {
     /// The length that the latest command with a lease asked for: a renewal of `epoch`, or the `acquire` that made the grant.
     /// `None`: not known.
     asked_ttl: Option<Duration>,
+    /// When the first renewal of that epoch was sent.
+    renewed_at: Time,
     renewal: Renewal,
 }
 
@@ -70,6 +72,7 @@ impl Lease {
             end_learnt,
             epoch,
             asked_ttl: None,
+            renewed_at: sent,
             renewal: Renewal::None,
         }
     }
@@ -155,6 +158,19 @@ impl Lease {
             self.length = left;
             self.until = reliable_until(call.sent, left);
             self.end_learnt = next;
+        } else if epoch + 1 == self.epoch
+            && let Some(ttl) = self.asked_ttl
+        {
+            // The one renewal that this reply does not show keeps the lease for its ttl at least, whenever it is executed.
+            let length = (call.sent + left)
+                .min(self.renewed_at + ttl)
+                .since(call.sent);
+            if call.sent + length > self.store_end() + SLACK {
+                self.sent = call.sent;
+                self.length = length;
+                self.until = reliable_until(call.sent, length);
+                self.end_learnt = next;
+            }
         }
     }
 
@@ -199,6 +215,7 @@ impl Lease {
         if self.asked_ttl != Some(ttl) || now + ttl + SLACK < self.store_end() {
             self.epoch += 1;
             self.asked_ttl = Some(ttl);
+            self.renewed_at = now;
             if reliable_until(now, ttl) < self.until {
                 self.sent = now;
                 self.length = ttl;

@@ -210,7 +210,7 @@ impl Lock {
     fn notes_untouched(&mut self, call: &Call, view: &View, ttl: Duration) {
         if let (Some(grant), Some(seen)) = (&mut self.grant, &view.grant)
             && grant.learnt > call.id
-            && seen.epoch == 0
+            && grant.lease.epoch() == 0
             && seen.left == ttl
             && seen.granted == grant.granted
             && view.queued.is_empty()
