@@ -36,7 +36,7 @@ impl Orders {
     /// Every instance calls this function once a minute, by its own clock; one instance makes the report.
     #[redis_lock(key = "job:report", wait = "0s", min_hold = "30s", on_contended = Ok(()))]
     async fn report(&self) -> Result<(), OrderError> {
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await; // the database adds up
         self.database.reports.fetch_add(1, SeqCst);
         Ok(())
     }

@@ -52,10 +52,9 @@ pub(crate) const MOST_WANTS: usize = 100;
 /// A reading of the server's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Estimate {
-    /// What the server's clock showed between `sent` and `received`.
+    /// What the server's clock showed at some time after `sent`.
     pub(crate) server: ServerTime,
     pub(crate) sent: Time,
-    pub(crate) received: Time,
 }
 
 impl Estimate {

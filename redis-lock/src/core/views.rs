@@ -39,7 +39,6 @@ impl Lock {
             self.clock = Some(Estimate {
                 server,
                 sent: call.sent,
-                received: now,
             });
             // From now on the store refuses the `acquire`s in doubt, and this view shows what they may have done before.
             self.calls.doubt.take_if(|doubt| server > doubt.not_after);

@@ -37,7 +37,6 @@ pub(crate) async fn look_at_clock(engine: &Engine, link: &Link) -> RedisResult<(
     link.tells_time(Estimate {
         server: ServerTime(seconds * 1_000_000 + micros),
         sent,
-        received: engine.now(),
     });
     Ok(())
 }

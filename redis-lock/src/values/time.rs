@@ -23,7 +23,6 @@ impl Time {
 
 impl ServerTime {
     /// The time from `earlier` to this time; zero if `earlier` is later.
-    #[allow(dead_code, reason = "for the store in memory")]
     pub(crate) fn since(self, earlier: ServerTime) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }

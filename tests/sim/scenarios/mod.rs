@@ -146,7 +146,6 @@ impl Story {
         let clock = Estimate {
             server: ServerTime(0),
             sent: Time(0),
-            received: Time(0),
         };
         Story {
             lock: Lock::new(Ticket(1), Some(clock), true, 0),
