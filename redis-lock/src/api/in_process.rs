@@ -71,7 +71,8 @@ impl InProcess {
         Locker::over(Link::over(Local::new(&self.0, listener)))
     }
 
-    /// Takes a lock from its holders, in every namespace, like a server that has lost its memory. Holders are told at once, with
+    /// Takes a lock from its holders, in every namespace, like a server that has lost its memory. When the call
+    /// returns the holders have been told; another thread may take the lock an instant before. They are told with
     /// [`Loss::Forgotten`]; waiters queue again within a second.
     ///
     /// ```
