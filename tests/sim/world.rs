@@ -1148,8 +1148,16 @@ impl<'a> World<'a> {
     /// When a message that is sent now arrives: each connection is in order for itself.
     fn arrives(&mut self, session: usize, link: usize, direction: usize, delay: Duration) -> Time {
         let free = &mut self.sessions[session].free[link][direction];
-        *free = (*free).max(self.now + delay) + Duration::from_micros(1);
-        *free
+        let at = self.now + delay;
+        // Tasks on several threads may send their commands in another order than they told the core.
+        let swaps = if (link, direction) == (0, 0) {
+            Duration::from_micros(200)
+        } else {
+            Duration::ZERO
+        };
+        let at = at.max(*free - swaps) + Duration::from_micros(1);
+        *free = at.max(*free);
+        at
     }
 
     fn send(&mut self, session: usize, link: usize, call: CallId, command: Command) {
