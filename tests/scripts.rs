@@ -181,6 +181,25 @@ async fn only_acquire_creates_anything() {
     .await;
 }
 
+/// If each growth gave new tokens to all tickets, the last token would soon be ahead of the clock, and `FLUSHALL` would let
+/// tokens begin at the clock again.
+#[tokio::test]
+async fn a_grant_that_grows_gives_new_tokens_to_new_tickets_only() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    let many = 1_000_000;
+    lock.acquire(A, &format!("w1-{many}")).await.unwrap();
+    for to in many + 1..=many + 5 {
+        let reply = lock.acquire(A, &format!("w{to}-{to}")).await.unwrap();
+        let words: Vec<_> = reply.split(['@', '~', ' ']).collect();
+        let [now, .., token, _] = words[..] else {
+            panic!("not a view with a grant: {reply}");
+        };
+        let (now, token): (u64, u64) = (now.parse().unwrap(), token.parse().unwrap());
+        assert!(token <= now, "the first ticket's token is ahead: {reply}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_memory_refuses_newcomers_without_a_trace() {
     let server = Server::start().await;

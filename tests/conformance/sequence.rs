@@ -320,9 +320,10 @@ fn note(
     match command {
         Command::Acquire { wants, .. } => {
             seen.granted += u64::from(view.grant.is_some());
-            let grows = view
-                .grant
-                .is_some_and(|grant| grant.granted.tickets.behind_first() > 3);
+            let grows = view.grant.is_some_and(|grant| {
+                let tickets = grant.granted.tickets;
+                tickets.to.0 - tickets.from.0 > 3
+            });
             seen.grown += u64::from(grows);
             let is_nothing = view.grant.is_none() && view.queued.is_empty() && !view.is_late;
             seen.busy += u64::from(is_nothing && wants.iter().any(|want| want.is_try));

@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Plan {
     /// Decides the delays of messages.
     pub(crate) seed: u64,
+    /// How far the last token is ahead of the server's clock in the beginning: the clock was set back.
+    pub(crate) ahead: Duration,
     pub(crate) sessions: Vec<SessionPlan>,
     pub(crate) steps: Vec<Step>,
 }
@@ -201,8 +203,11 @@ impl Plan {
             }
         }
         steps.sort_by_key(|step| step.at);
+        // Less than a second: the tokens of pushes are to be possible.
+        let ahead = Duration::from_millis(r.pick(&[0, 0, 900]));
         Plan {
             seed,
+            ahead,
             sessions,
             steps,
         }
@@ -237,6 +242,9 @@ impl SessionPlan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.ahead.is_zero() {
+            writeln!(f, "the last token is {:?} ahead of the clock", self.ahead)?;
+        }
         for (number, session) in self.sessions.iter().enumerate() {
             writeln!(f, "session {number}: {session:?}")?;
         }

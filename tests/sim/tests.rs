@@ -56,6 +56,7 @@ struct Scene(Plan);
 impl Scene {
     fn of(sessions: &[SessionPlan]) -> Self {
         Scene(Plan {
+            ahead: Duration::ZERO,
             seed: 1,
             sessions: sessions.to_vec(),
             steps: Vec::new(),

@@ -11,7 +11,7 @@ use crate::{
     core::{
         io::{
             CallError, CallId, Command, Effect, Granted, Input, Outcome, Push, Queue, View,
-            WaiterId,
+            WaiterId, Want,
         },
         lock::{Estimate, Lock},
         waiters::Stage,
@@ -312,13 +312,40 @@ struct Faults {
     clock_back: bool,
 }
 
+/// A store that gave its last token at this time.
+fn with_last_token(then: ServerTime) -> Memory {
+    let mut store = Memory::default();
+    let tickets = Tickets::one(Ticket(1));
+    let ttl = Duration::from_secs(10);
+    let acquire = Command::Acquire {
+        wants: vec![Want {
+            mode: Mode::Write,
+            tickets,
+            is_try: false,
+        }],
+        done_below: Ticket(1),
+        ttl,
+        not_after: Some(then),
+    };
+    let release = Command::Release {
+        tickets,
+        keep_out: Duration::ZERO,
+        untouched: None,
+    };
+    for command in [acquire, release] {
+        let nobody = SessionId(u128::MAX);
+        store.execute(then, nobody, Pushes::None, LOCK, &command, &mut |_, _, _| 0);
+    }
+    store
+}
+
 impl<'a> World<'a> {
     fn new(plan: &'a Plan, tells: bool) -> Self {
         let mut faults = Faults {
             any: false,
             store: false,
             clock: false,
-            clock_back: false,
+            clock_back: !plan.ahead.is_zero(),
         };
         for session in &plan.sessions {
             faults.any |= session.loses_one_in > 0
@@ -340,6 +367,7 @@ impl<'a> World<'a> {
                 }
             }
         }
+        let last_token = ServerTime(START) + plan.ahead;
         let sessions = plan.sessions.iter().enumerate();
         let sessions = sessions.map(|(number, session)| Session {
             id: SessionId(number as u128 + 1),
@@ -368,12 +396,12 @@ impl<'a> World<'a> {
             events: HashMap::new(),
             counter: 0,
             sessions: sessions.collect(),
-            store: Memory::default(),
+            store: with_last_token(last_token),
             copies: Vec::new(),
             clock: 0,
             arrivals: 0,
-            tokens: 0,
-            writer_tokens: 0,
+            tokens: last_token.0,
+            writer_tokens: last_token.0,
             excused_until: Time(0),
             faults,
             seen: Seen::default(),

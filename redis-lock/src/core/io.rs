@@ -193,10 +193,23 @@ pub(crate) struct Granted {
 }
 
 impl Granted {
-    /// The token of a ticket is the origin plus the ticket. Of two grants of a session, the later has the greater origin; a grant
-    /// that grows gets a greater origin too.
+    /// The token of a ticket is the origin plus the ticket.
     pub(crate) fn origin(&self) -> u64 {
         self.token.saturating_sub(self.tickets.from.0)
+    }
+
+    pub(crate) fn last_token(&self) -> u64 {
+        self.origin().saturating_add(self.tickets.to.0)
+    }
+
+    /// Whether the session was granted this after `other`, or this is `other` after it has grown. A later grant has higher tickets.
+    /// While a grant grows, the token of a ticket may become greater, never smaller.
+    pub(crate) fn is_after(&self, other: &Granted) -> bool {
+        if self.tickets.overlaps(other.tickets) {
+            (self.origin(), self.tickets.to) > (other.origin(), other.tickets.to)
+        } else {
+            self.tickets.from > other.tickets.to
+        }
     }
 }
 

@@ -38,7 +38,7 @@
 //! | view | what the store says that the session has |
 //! | place | how many ranges are in front of the session's first range |
 //! | learnt | the number of the next call when a fact became known; only the reply to that call or to a later call may take the fact away |
-//! | origin | the token of a grant less its first ticket; the later of two grants has the greater origin |
+//! | origin | the token of a grant less its first ticket: the token of a ticket is the origin plus the ticket |
 //! | untouched | the store's state of a lock that was free before this grant; while the state lasts, one comparison is enough to release |
 //! | early | a pushed grant that came before the reply to its `acquire` |
 //! | want | a range that one `acquire` asks for |

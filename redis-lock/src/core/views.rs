@@ -85,7 +85,7 @@ impl Lock {
     fn see_grant(&mut self, call: &Call, view: &View, now: Time, effects: &mut Vec<Effect>) {
         match (&view.grant, &self.grant) {
             (Some(seen), Some(grant)) => {
-                let is_older = seen.granted.origin() < grant.granted.origin();
+                let is_older = grant.granted.is_after(&seen.granted);
                 if is_older && call.id < grant.learnt {
                     return;
                 }
@@ -122,7 +122,7 @@ impl Lock {
             from: granted.tickets.from.max(before.tickets.from),
             to: granted.tickets.to.max(before.tickets.to),
         };
-        if granted.origin() > before.origin() {
+        if granted.is_after(&before) {
             grant.learnt = next;
             grant.untouched = None;
         }
@@ -378,7 +378,7 @@ impl Lock {
         let is_known = self
             .grant
             .as_ref()
-            .is_some_and(|grant| granted.origin() <= grant.granted.origin());
+            .is_some_and(|grant| !granted.is_after(&grant.granted));
         if is_known || self.calls.releases_cover(granted.tickets, None) {
             return; // known, or over
         }

@@ -242,8 +242,13 @@ impl Run<'_> {
         if want.mode != held.granted.mode || (want.is_try && want.mode == Mode::Write) {
             return want.is_try;
         }
-        let grown = self.grown(tickets.from.max(done_below), want);
-        let last = grown.token + grown.tickets.behind_first();
+        let rest = without(held.granted, tickets.from.max(done_below));
+        let behind = Tickets {
+            from: want.tickets.from.max(tickets.to.next()),
+            to: want.tickets.to,
+        };
+        let grown = self.granted(want.mode, behind, Some(rest));
+        let last = grown.last_token();
         let lease = Self::joined(want, ttl);
         let end = held.end.max(self.after(lease));
         if last > end.0 {
@@ -266,8 +271,8 @@ impl Run<'_> {
     }
 
     fn take_alone(&mut self, want: Want, ttl: u64) -> bool {
-        let granted = self.grown(want.tickets.from, want);
-        let last = granted.token + granted.tickets.behind_first();
+        let granted = self.granted(want.mode, want.tickets, None);
+        let last = granted.last_token();
         if last > self.now.0 + ttl * 1000 {
             return false;
         }
@@ -282,15 +287,27 @@ impl Run<'_> {
         true
     }
 
-    /// The grant that would be made now for the tickets from `from` to the end of `want`.
-    fn grown(&self, from: Ticket, want: Want) -> Granted {
+    /// The grant that would be made now for these tickets. `behind`: the grant that grows by them. Only they get new tokens, so
+    /// that the last token is not ahead of the clock by more than a grant has tickets. If the clock is behind the last token, or
+    /// tickets were skipped, the tokens of the others become greater too, never smaller.
+    fn granted(&self, mode: Mode, tickets: Tickets, behind: Option<Granted>) -> Granted {
+        let token = self.now.0.max(self.state.last + 1);
+        let Some(before) = behind else {
+            return Granted {
+                mode,
+                tickets,
+                token,
+            };
+        };
+        let from = before.tickets.from;
+        let distance = tickets.from.0 - from.0;
         Granted {
-            mode: want.mode,
             tickets: Tickets {
                 from,
-                to: want.tickets.to,
+                to: tickets.to,
             },
-            token: self.now.0.max(self.state.last + 1),
+            token: before.token.max(token.saturating_sub(distance)),
+            ..before
         }
     }
 
@@ -313,15 +330,15 @@ impl Run<'_> {
             && held.granted.mode == want.mode
             && !(want.is_try && want.mode == Mode::Write)
         {
-            let grown = self.grown(held.granted.tickets.from, want);
-            self.state.last = grown.token + grown.tickets.behind_first();
+            let grown = self.granted(want.mode, want.tickets, Some(held.granted));
+            self.state.last = grown.last_token();
             let lease = Self::joined(want, ttl);
             self.put(grown, held.epoch, held.end.max(self.after(lease)));
             self.state.span = self.state.span.max(lease);
             self.keep(lease);
         } else if mine.is_none() && is_queue_empty && self.fits(want.mode) {
-            let granted = self.grown(want.tickets.from, want);
-            self.state.last = granted.token + granted.tickets.behind_first();
+            let granted = self.granted(want.mode, want.tickets, None);
+            self.state.last = granted.last_token();
             self.put(granted, 0, self.after(ttl));
             self.state.span = self.state.span.max(ttl);
             self.keep(ttl);
@@ -585,22 +602,12 @@ impl Run<'_> {
                 .grants
                 .get(&Holder::Session(head.session))
                 .copied();
-            let mut tickets = head.tickets;
-            let mut held = Held {
-                granted: Granted {
-                    mode: head.mode,
-                    tickets,
-                    token: self.now.0.max(self.state.last + 1),
-                },
-                epoch: 0,
-                end: waiting.end,
+            let before = mine.map(|mine| mine.granted);
+            let held = Held {
+                granted: self.granted(head.mode, head.tickets, before),
+                epoch: mine.map_or(0, |mine| mine.epoch),
+                end: mine.map_or(waiting.end, |mine| mine.end.max(waiting.end)),
             };
-            if let Some(mine) = mine {
-                tickets.from = mine.granted.tickets.from;
-                held.granted.tickets = tickets;
-                held.epoch = mine.epoch;
-                held.end = mine.end.max(waiting.end);
-            }
             if head.session != self.session && waiting.pushes != Pushes::None {
                 let push = Push::Granted(held.granted);
                 let heard = (self.publish)(head.session, self.lock, push);
@@ -610,7 +617,7 @@ impl Run<'_> {
                 }
             }
             self.state.queue.remove(passed_over);
-            self.state.last = held.granted.token + tickets.behind_first();
+            self.state.last = held.granted.last_token();
             self.state
                 .grants
                 .insert(Holder::Session(head.session), held);

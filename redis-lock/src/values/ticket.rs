@@ -42,11 +42,6 @@ impl Tickets {
     pub(crate) fn overlaps(self, other: Tickets) -> bool {
         self.from <= other.to && other.from <= self.to
     }
-
-    /// How many tickets come behind the first.
-    pub(crate) fn behind_first(self) -> u64 {
-        self.to.0 - self.from.0
-    }
 }
 
 impl fmt::Display for Tickets {

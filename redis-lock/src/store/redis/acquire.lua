@@ -70,12 +70,12 @@ local function acquire_alone()
   end
   if want.to <= alone.to then return true end
   if want.mode ~= alone.mode or (want.is_try and want.mode == 'w') then return want.is_try end
-  local grown = { mode = want.mode, from = math.max(alone.from, DONE_BELOW), to = want.to, epoch = alone.epoch }
-  grown.token = math.max(last + 1, now)
+  without(alone, math.max(alone.from, DONE_BELOW))
+  local token = grown_token(alone, math.max(want.from, alone.to + 1))
   local lease = math.max(left, joined(want))
-  if grown.token + grown.to - grown.from > now + lease * 1000 then return false end
+  if token + want.to - alone.from > now + lease * 1000 then return false end
   may_write()
-  alone, span = grown, math.max(span, joined(want))
+  alone.to, alone.token, span = want.to, token, math.max(span, joined(want))
   put_alone(alone, lease)
   return true
 end
@@ -100,7 +100,8 @@ end
 
 local function grow(want)
   local lease = joined(want)
-  me.grant.to, me.grant.token, me.grant.text = want.to, math.max(last + 1, now), nil
+  me.grant.token = grown_token(me.grant, want.from)
+  me.grant.to, me.grant.text = want.to, nil
   put(ME, me, math.max(lease_end_of(ME), now + lease * 1000))
   keep(lease)
 end

@@ -186,6 +186,13 @@ local function without(grant, from)
   grant.from, grant.text = from, nil
 end
 
+-- The token of a grant's first ticket when the grant grows by tickets from `from` on. Only these get new tokens, so
+-- the last token is not ahead of the clock by more than a grant has tickets. If the clock is behind the last token, or
+-- tickets were skipped, the tokens of the others become greater too, never smaller.
+local function grown_token(grant, from)
+  return math.max(grant.token, math.max(last + 1, now) - (from - grant.from))
+end
+
 -- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns how
 -- many leases live.
 local function mend(leases, count, furthest, forget)
@@ -268,6 +275,7 @@ local function serve()
       grant.token = math.max(last + 1, now)
       local before = record.grant
       if before then
+        grant.token = grown_token(before, range.from)
         grant.from, grant.epoch = before.from, before.epoch
         lease_end = math.max(lease_end, lease_end_of(session))
       end

@@ -84,7 +84,7 @@ pub(crate) fn arguments(
             add(text.anew().number(millis(*keep_out)).get());
             add(text.anew().number(millis(WAITER_LEASE)).get());
             if let Some(Untouched { granted, ttl }) = untouched {
-                let last = granted.token + granted.tickets.behind_first();
+                let last = granted.last_token();
                 let word = text.anew().text(session).text(" ");
                 let word = word.range(granted.mode, granted.tickets).text("@");
                 let word = word.number(granted.token).text("~0 ");
