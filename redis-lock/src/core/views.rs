@@ -40,8 +40,6 @@ impl Lock {
                 server,
                 sent: call.sent,
             });
-            // From now on the store refuses the `acquire`s in doubt, and this view shows what they may have done before.
-            self.calls.doubt.take_if(|doubt| server > doubt.not_after);
             if let Some(doubt) = &mut self.calls.doubt {
                 // This reply may tell more exactly than an earlier one when the not-after has passed.
                 let passed = now + doubt.not_after.since(server) + Duration::from_millis(2);
@@ -78,6 +76,10 @@ impl Lock {
             }
             Kind::Release(number) => self.released(number, view, effects),
             Kind::Heartbeat => {}
+        }
+        if let Some(server) = view.now {
+            // From now on the store refuses the `acquire`s in doubt, and this view has shown what they may have done before.
+            self.calls.doubt.take_if(|doubt| server > doubt.not_after);
         }
         self.plan_heartbeat(view, call, now);
     }
@@ -362,9 +364,15 @@ impl Lock {
     ) {
         // A release may be executed before an `acquire` that was sent earlier. The `acquire` then has brought the tickets to the
         // store once more.
-        let is_acquired =
-            matches!(call.kind, Kind::Acquire { tickets: asked, .. } if asked.overlaps(tickets));
-        if is_acquired || !self.calls.releases_cover(tickets, Some(call.id)) {
+        let asked = match call.kind {
+            Kind::Acquire { tickets, .. } => Some(tickets),
+            _ => None,
+        };
+        let in_doubt = self.calls.doubt.as_ref().map(|doubt| doubt.tickets);
+        let mut brought = asked.into_iter().chain(in_doubt);
+        if brought.any(|brought| brought.overlaps(tickets))
+            || !self.calls.releases_cover(tickets, Some(call.id))
+        {
             let release = Release {
                 brought_by: Some(call.id),
                 ..Release::of(tickets, length, now)
