@@ -9,6 +9,8 @@ use redis::{RedisError, RedisResult, Value};
 use redis_lock_tests::{Server, eventually};
 
 const STATE: &str = include_str!("../redis-lock/src/store/redis/state.lua");
+const OPEN: &str = include_str!("../redis-lock/src/store/redis/open.lua");
+const SETTLE: &str = include_str!("../redis-lock/src/store/redis/settle.lua");
 const ACQUIRE: &str = include_str!("../redis-lock/src/store/redis/acquire.lua");
 const HEARTBEAT: &str = include_str!("../redis-lock/src/store/redis/heartbeat.lua");
 const RENEW: &str = include_str!("../redis-lock/src/store/redis/renew.lua");
@@ -25,6 +27,14 @@ const A: &str = "0000000000000000000000000000000a";
 const B: &str = "0000000000000000000000000000000b";
 const C: &str = "0000000000000000000000000000000c";
 const D: &str = "0000000000000000000000000000000d";
+
+/// A script as Redis gets it.
+fn pasted(script: &str) -> String {
+    script
+        .replace("--@state", STATE)
+        .replace("--@open", OPEN)
+        .replace("--@settle", SETTLE)
+}
 
 /// One lock on a server. After each call it looks whether all its keys have a TTL.
 struct Lock {
@@ -47,7 +57,7 @@ impl Lock {
     }
 
     async fn eval(&self, script: &str, arguments: &[&str]) -> RedisResult<String> {
-        let script = script.replace("--@state", STATE);
+        let script = pasted(script);
         let mut command = redis::cmd("EVAL");
         command.arg(script).arg(self.names.len()).arg(&self.names);
         let reply = command
@@ -285,10 +295,7 @@ async fn a_foreign_value_is_an_error_and_is_left_alone() {
             let _: Value = lock.ask(foreign).await;
             let before = lock.dump().await;
             let mut command = redis::cmd("EVAL");
-            command
-                .arg(ACQUIRE.replace("--@state", STATE))
-                .arg(5)
-                .arg(&lock.names);
+            command.arg(pasted(ACQUIRE)).arg(5).arg(&lock.names);
             command.arg(&[B, "-", ANY_TIME, "1", LONG, LEASE, "w1-1"]);
             let reply = command.query_async::<String>(&mut lock.con.clone()).await;
             let error = reply.expect_err("it is foreign").to_string();

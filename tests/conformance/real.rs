@@ -12,6 +12,8 @@ use crate::{
 };
 
 const STATE: &str = include_str!("../../redis-lock/src/store/redis/state.lua");
+const OPEN: &str = include_str!("../../redis-lock/src/store/redis/open.lua");
+const SETTLE: &str = include_str!("../../redis-lock/src/store/redis/settle.lua");
 const SCRIPTS: [&str; 4] = [
     include_str!("../../redis-lock/src/store/redis/acquire.lua"),
     include_str!("../../redis-lock/src/store/redis/heartbeat.lua"),
@@ -39,7 +41,10 @@ impl Real {
         let mut connection = server.connection().await;
         let mut hashes = Vec::new();
         for script in SCRIPTS {
-            let script = script.replace("--@state", STATE);
+            let script = script
+                .replace("--@state", STATE)
+                .replace("--@open", OPEN)
+                .replace("--@settle", SETTLE);
             let hash = redis::cmd("SCRIPT")
                 .arg("LOAD")
                 .arg(script)

@@ -18,6 +18,7 @@ if #ARGV[3] < 16 or clock > ARGV[3] then return clock .. ' late' end
 
 -- Most locks are free: as few calls and as little text as possible.
 local alone_wanted = #ARGV == 7
+local word
 if alone_wanted then
   local want = ARGV[7]
   if string.sub(want, -1) == '?' then want = string.sub(want, 1, -2) end
@@ -29,16 +30,17 @@ if alone_wanted then
   if taken and not string.find(taken.err, 'OOM', 1, true) then
     redis.call('SET', KEYS[1], text, 'NX', 'PX', ARGV[5])
   end
-  local word = redis.call('GET', KEYS[1])
+  word = redis.call('GET', KEYS[1])
   -- Free for less than a millisecond: the word with the floor for tokens is still there.
   if word and #word == 21 and string.sub(word, 1, 5) == 'free ' and string.sub(word, 6) < clock then
     redis.call('SET', KEYS[1], text, 'PX', ARGV[5])
     return clock
   end
+else
+  word = redis.call('GET', KEYS[1])
 end
 
 local now = tonumber(clock)
-local word = redis.call('GET', KEYS[1])
 
 --@state
 
@@ -53,6 +55,12 @@ local function joined(want)
   return want.mode == 'r' and TTL or LEASE
 end
 
+-- The session's last range in the queue.
+local function last_range(record)
+  local mode, from, to = string.match(record.ranges, '^.* ([rw])(%d+)%-(%d+)$')
+  return mode and range_of(ME, mode, from, to)
+end
+
 local DONE_BELOW = tonumber(ARGV[4])
 
 -- Acquires for a session that is alone with the lock. False: the word is not enough, the full state is needed.
@@ -61,9 +69,8 @@ local function acquire_alone()
   local left = owner == ME and alone_left() or 0
   if left <= 0 then return false end
   if DONE_BELOW > alone.to then
-    if last >= now then return false end
+    if last >= now or want.to - want.from > TTL * 1000 then return false end
     alone = { mode = want.mode, from = want.from, to = want.to, token = now, epoch = 0 }
-    if now + want.to - want.from > now + TTL * 1000 then return false end
     span, owner_pushes = TTL, PUSHES
     put_alone(alone, TTL)
     return true
@@ -82,65 +89,44 @@ end
 
 if alone_wanted and owner and acquire_alone() then return view() end
 
-local me = record_of(ME)
-if owner == ME or me.grant or me.waits then may_write() end
-open()
-repair()
-me = record_of(ME)
+local before = record_of(ME)
+if owner == ME or before.grant or before.waits then may_write() end
+--@open
 me.pushes = PUSHES
 done_below(me, DONE_BELOW)
 stay_alive(me)
 local all_are_deaf = serve()
 
-local function top()
-  local highest = me.grant and me.grant.to or -1
-  local tail = me.queued[#me.queued]
-  return math.max(highest, tail and tail.to or -1)
-end
-
-local function grow(want)
-  local lease = joined(want)
-  me.grant.token = grown_token(me.grant, want.from)
-  me.grant.to, me.grant.text = want.to, nil
-  put(ME, me, math.max(lease_end_of(ME), now + lease * 1000))
-  keep(lease)
-end
-
-local function take(want)
-  me.grant = { mode = want.mode, from = want.from, to = want.to, token = math.max(last + 1, now), epoch = 0 }
-  put(ME, me, now + TTL * 1000)
-  keep(TTL)
-end
-
-local function join(want)
-  local newest = redis.call('ZREVRANGE', QUEUE, '0', '0', 'WITHSCORES')
-  local tail = me.queued[#me.queued]
-  if tail and tail.mode == want.mode and newest[1] == place_of(ME, tail) then
-    tail.to, tail.text = want.to, nil
-  else
-    redis.call('ZADD', QUEUE, number((tonumber(newest[2]) or 0) + 1), place_of(ME, want))
-    me.queued[#me.queued + 1] = { mode = want.mode, from = want.from, to = want.to }
-    made[3] = made[3] or queued == 0
-    queued = queued + 1
-  end
-  me.changed = true
-end
-
 for i = 7, #ARGV do
   local want = want_of(ARGV[i])
-  want.from = math.max(want.from, top() + 1)
-  if want.from <= want.to then
-    local is_try_to_write = want.is_try and want.mode == 'w'
-    if me.grant and queued == 0 and me.grant.mode == want.mode and not is_try_to_write then
-      grow(want)
-    elseif not me.grant and queued == 0 and fits(want.mode) then
-      take(want)
-    elseif not want.is_try then
-      join(want)
+  local grant = me.grant
+  local tail = last_range(me)
+  want.from = math.max(want.from, (grant and grant.to or -1) + 1, (tail and tail.to or -1) + 1)
+  local is_new = want.from <= want.to
+  local is_try_to_write = want.is_try and want.mode == 'w'
+  if is_new and grant and queued == 0 and grant.mode == want.mode and not is_try_to_write then
+    grant.token = grown_token(grant, want.from)
+    grant.to, grant.text = want.to, nil
+    put(ME, me, math.max(lease_end_of(ME), now + joined(want) * 1000))
+    keep(joined(want))
+  elseif is_new and not grant and queued == 0 and fits(want.mode) then
+    me.grant = { mode = want.mode, from = want.from, to = want.to, token = math.max(last + 1, now), epoch = 0 }
+    put(ME, me, now + TTL * 1000)
+    keep(TTL)
+  elseif is_new and not want.is_try then
+    local newest = redis.call('ZREVRANGE', QUEUE, '0', '0', 'WITHSCORES')
+    local to = number(want.to)
+    if tail and tail.mode == want.mode and newest[1] == tail.place then
+      replace(me, tail, ' ' .. tail.mode .. number(tail.from) .. '-' .. to)
+    else
+      local range = range_of(ME, want.mode, number(want.from), to)
+      redis.call('ZADD', QUEUE, number((tonumber(newest[2]) or 0) + 1), range.place)
+      me.ranges, me.changed = me.ranges .. range.text, true
+      made[3] = made[3] or queued == 0
+      queued = queued + 1
     end
   end
 end
 stay_alive(me)
 if all_are_deaf then serve() end
-settle()
-return view()
+--@settle

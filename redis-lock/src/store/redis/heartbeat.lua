@@ -29,9 +29,7 @@ if not full then
   end
 end
 may_write()
-open()
-repair()
-local me = record_of(ME)
+--@open
 me.pushes = ARGV[2]
 done_below(me, DONE_BELOW)
 stay_alive(me)
@@ -40,5 +38,4 @@ if ARGV[5] == '1' and me.grant and lease_end_of(ME) < now + LEASE * 1000 then
   keep(LEASE)
 end
 serve()
-settle()
-return view()
+--@settle

@@ -180,7 +180,10 @@ static RELEASE: Lazy<Script> = Lazy::new(|| Script::new(include_str!("release.lu
 
 impl Script {
     fn new(source: &str) -> Self {
-        let source = source.replace("--@state", include_str!("state.lua"));
+        let source = source
+            .replace("--@state", include_str!("state.lua"))
+            .replace("--@open", include_str!("open.lua"))
+            .replace("--@settle", include_str!("settle.lua"));
         let hash = redis::Script::new(&source).get_hash().to_owned();
         Script { source, hash }
     }

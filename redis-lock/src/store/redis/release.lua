@@ -45,9 +45,7 @@ if not full then
   end
 end
 may_write()
-open()
-repair()
-local me = record_of(ME)
+--@open
 me.pushes = ARGV[2]
 local grant = me.grant
 if grant and starts(grant) then
@@ -67,12 +65,12 @@ if grant and starts(grant) then
     keep(KEEP_OUT)
   end
 end
-for i = #me.queued, 1, -1 do
-  local range = me.queued[i]
+for range in ranges_of(ME, me) do
+  if range.from > TO then break end
   if range.from >= FROM and range.to <= TO then
-    leave_queue(ME, me, i)
+    leave_queue(me, range)
     found = true
-  elseif range.from >= FROM and range.from <= TO then
+  elseif range.from >= FROM then
     cut(ME, me, range, TO + 1)
   end
 end
@@ -88,5 +86,4 @@ if queued > 0 and holders > 0 and last == before then
   end
   if not holds and session ~= ME and record_of(session).pushes ~= '-' then publish(session, 'sooner') end
 end
-settle()
-return view()
+--@settle

@@ -48,9 +48,7 @@ if not full then
   if owner ~= ME or renew_alone() then return view() end
 end
 may_write()
-open()
-repair()
-local me = record_of(ME)
+--@open
 me.pushes = ARGV[2]
 stay_alive(me)
 serve()
@@ -65,5 +63,4 @@ if grant and TICKET >= grant.from and TICKET <= grant.to and EPOCH >= grant.epoc
   redis.call('ZADD', GRANTS, number(lease_end), ME)
   keep(TTL)
 end
-settle()
-return view()
+--@settle

@@ -38,32 +38,58 @@ local found, more = false, false
 -- tostring() loses digits above 10^14, and Redis takes three times as long for a number as for its text.
 local function number(n) return string.format('%d', n) end
 
+-- A record keeps its ranges in the queue as text, each with a space before it: a session may have thousands of ranges,
+-- and a call looks at one or two.
 local function parse(text)
-  local record = { pushes = string.sub(text, 1, 1), queued = {} }
-  for whole, mode, from, to, token, epoch in string.gmatch(text, '(([rw])(%d+)%-(%d+)@?(%d*)~?(%d*))') do
-    local range = { text = whole, mode = mode, from = tonumber(from), to = tonumber(to) }
-    if token == '' then
-      record.queued[#record.queued + 1] = range
-    else
-      range.token, range.epoch = tonumber(token), tonumber(epoch)
-      record.grant = range
-    end
+  local whole, mode, from, to, token, epoch, ranges =
+    string.match(text, '^. (([rw])(%d+)%-(%d+)@(%d+)~(%d+))(.*)$')
+  local record = { pushes = string.sub(text, 1, 1), ranges = ranges or string.sub(text, 2) }
+  if whole then
+    record.grant = { text = whole, mode = mode, from = tonumber(from), to = tonumber(to) }
+    record.grant.token, record.grant.epoch = tonumber(token), tonumber(epoch)
   end
-  record.waits = #record.queued > 0
+  record.waits = record.ranges ~= ''
   return record
 end
 
--- Code that changes a range sets `range.text` to nil.
-local function show(range)
-  if not range.text then
-    range.text = range.token
-        and string.format('%s%d-%d@%d~%d', range.mode, range.from, range.to, range.token, range.epoch)
-      or string.format('%s%d-%d', range.mode, range.from, range.to)
-  end
-  return range.text
+-- The text of a grant. Code that changes a grant sets `grant.text` to nil.
+local function show(grant)
+  grant.text = grant.text
+    or string.format('%s%d-%d@%d~%d', grant.mode, grant.from, grant.to, grant.token, grant.epoch)
+  return grant.text
 end
 
-local function place_of(session, range) return range.place or session .. ' ' .. number(range.from) end
+-- A range in the queue. `from` and `to` are texts.
+local function range_of(session, mode, from, to)
+  return {
+    mode = mode,
+    from = tonumber(from),
+    to = tonumber(to),
+    text = ' ' .. mode .. from .. '-' .. to,
+    place = session .. ' ' .. from,
+  }
+end
+
+local function first_range(session, record)
+  local mode, from, to = string.match(record.ranges, '^ ([rw])(%d+)%-(%d+)')
+  return mode and range_of(session, mode, from, to)
+end
+
+-- The ranges that a session has in the queue, in the order of tickets.
+local function ranges_of(session, record)
+  local words = string.gmatch(record.ranges, ' ([rw])(%d+)%-(%d+)')
+  return function()
+    local mode, from, to = words()
+    return mode and range_of(session, mode, from, to)
+  end
+end
+
+-- Puts a text in the place of a range.
+local function replace(record, range, text)
+  local first, final = string.find(record.ranges, range.text, 1, true)
+  record.ranges = string.sub(record.ranges, 1, first - 1) .. text .. string.sub(record.ranges, final + 1)
+  record.changed = true
+end
 
 -- The records that this call has looked at. `settle` writes the records that are `changed`.
 local records = {}
@@ -73,7 +99,7 @@ local function record_of(session)
   if not record then
     local text
     if session == ME then text = saved[4] else text = redis.call('HGET', RECORDS, session) end
-    record = text and parse(text) or { pushes = '-', queued = {} }
+    record = text and parse(text) or { pushes = '-', ranges = '' }
     records[session] = record
   end
   return record
@@ -127,25 +153,6 @@ local function keep(ms)
   needed, span = math.max(needed, ms), math.max(span, ms)
 end
 
--- Replaces the word by the full state.
-local function open()
-  if full then return end
-  -- Remains of a word that was evicted or deleted. (Not always sent: after an allowed write a full memory allows all
-  -- writes, also a newcomer's.)
-  if holders + queued + waiting > 0 or saved[1] then redis.call('DEL', GRANTS, QUEUE, WAITERS, RECORDS) end
-  holders, queued, waiting, full = 0, 0, 0, true
-  saved, records = { false, false, false, false }, {}
-  made = { false, true, true, true, true }
-  local left = 0
-  if owner then
-    left = alone_left()
-    holders, held = 1, alone.mode
-    redis.call('ZADD', GRANTS, number(now + left * 1000), owner)
-    records[owner] = { pushes = owner_pushes, grant = alone, queued = {}, changed = true }
-  end
-  redis.call('SET', KEYS[1], 'full', 'PX', number(left + 2))
-end
-
 -- No session holds or waits. The floor for tokens stays for exactly as long as the server's clock shows less, since
 -- keys expire by the same clock.
 local function close()
@@ -162,22 +169,19 @@ local function end_grant(session, record)
   record.grant, record.changed = nil, true
 end
 
--- The place-th range of a session leaves the queue.
-local function leave_queue(session, record, place)
-  local range = table.remove(record.queued, place)
-  queued = queued - redis.call('ZREM', QUEUE, place_of(session, range))
-  record.changed = true
-  return range
+local function leave_queue(record, range)
+  queued = queued - redis.call('ZREM', QUEUE, range.place)
+  replace(record, range, '')
 end
 
 -- A range in the queue begins later from now on.
 local function cut(session, record, range, from)
-  local member = place_of(session, range)
-  local place = redis.call('ZSCORE', QUEUE, member)
-  redis.call('ZREM', QUEUE, member)
-  range.from, range.text, range.place = from, nil, nil
-  redis.call('ZADD', QUEUE, place, place_of(session, range))
-  made[3], record.changed = true, true
+  local order = redis.call('ZSCORE', QUEUE, range.place)
+  redis.call('ZREM', QUEUE, range.place)
+  local rest = range_of(session, range.mode, number(from), number(range.to))
+  redis.call('ZADD', QUEUE, order, rest.place)
+  replace(record, range, rest.text)
+  made[3] = true
 end
 
 -- The tickets of a grant below `from` are done.
@@ -193,13 +197,12 @@ local function grown_token(grant, from)
   return math.max(grant.token, math.max(last + 1, now) - (from - grant.from))
 end
 
--- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns how
--- many leases live.
-local function mend(leases, count, furthest, forget)
-  if redis.call('ZCOUNT', leases, '(' .. clock, furthest) == count then return count end
+-- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns the
+-- sessions whose leases are over, and how many leases live.
+local function mend(leases, count, furthest)
+  if redis.call('ZCOUNT', leases, '(' .. clock, furthest) == count then return {}, count end
   local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', clock, 'LIMIT', '0', number(BATCH))
   if #dead > 0 then redis.call('ZREM', leases, unpack(dead)) end
-  for _, session in ipairs(dead) do forget(session, record_of(session)) end
   local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. furthest, '+inf', 'LIMIT', '0', number(BATCH))
   for _, session in ipairs(odd) do
     -- ZREM first: a full memory does not refuse it.
@@ -208,19 +211,7 @@ local function mend(leases, count, furthest, forget)
     made[leases == GRANTS and 2 or 4] = true
   end
   more = more or #dead == BATCH
-  return redis.call('ZCOUNT', leases, '(' .. clock, '+inf')
-end
-
-local function repair()
-  local furthest = number(now + span * 1000)
-  if holders > 0 then
-    holders = mend(GRANTS, holders, furthest, function(_, record) record.grant, record.changed = nil, true end)
-  end
-  if queued > 0 then
-    mend(WAITERS, waiting, furthest, function(session, record)
-      while #record.queued > 0 do leave_queue(session, record, #record.queued) end
-    end)
-  end
+  return dead, redis.call('ZCOUNT', leases, '(' .. clock, '+inf')
 end
 
 local function fits(mode) return holders == 0 or (mode == 'r' and held == 'r') end
@@ -255,19 +246,17 @@ local function serve()
     if queued <= passed_over then return passed_over > 0 end
     -- Beside a writer no other session holds.
     if not fits('r') then return false end
-    local index = number(passed_over)
+    local index = passed_over == 0 and '0' or number(passed_over)
     local head = redis.call('ZRANGE', QUEUE, index, index)[1]
     local session, from = string.match(head, '^(%x+) (%d+)$')
     local record = record_of(session)
-    from = tonumber(from)
-    local place = 1
-    while record.queued[place] and record.queued[place].from ~= from do place = place + 1 end
-    local range = record.queued[place]
+    local mode, to = string.match(record.ranges, ' ([rw])' .. from .. '%-(%d+)')
+    local range = mode and range_of(session, mode, from, to)
     local lease_end = tonumber(redis.call('ZSCORE', WAITERS, session) or 0)
     if not range then
       queued = queued - redis.call('ZREM', QUEUE, head)
     elseif lease_end <= now then
-      leave_queue(session, record, place)
+      leave_queue(record, range)
     elseif not fits(range.mode) then
       return false
     else
@@ -284,8 +273,7 @@ local function serve()
         heard = publish(session, show(grant)) > 0 or record.pushes ~= 'p'
       end
       if heard then
-        range.place = head
-        leave_queue(session, record, place)
+        leave_queue(record, range)
         record.grant = grant
         put(session, record, lease_end)
       else
@@ -300,9 +288,10 @@ end
 
 -- Begins this session's waiter lease anew, if the session has a place in the queue.
 local function stay_alive(record)
-  if #record.queued == 0 or record.is_alive then return end
+  if record.ranges == '' or record.is_alive then return end
   redis.call('ZADD', WAITERS, number(now + LEASE * 1000), ME)
-  made[4], record.waits, record.is_alive = true, true, true
+  made[4] = made[4] or waiting == 0
+  record.waits, record.is_alive = true, true
   keep(LEASE)
 end
 
@@ -315,61 +304,19 @@ local function done_below(record, first)
     without(grant, first)
     record.changed = true
   end
-  for i = #record.queued, 1, -1 do
-    local range = record.queued[i]
+  local range = first_range(ME, record)
+  while range and range.from < first do
     if range.to < first then
-      leave_queue(ME, record, i)
-    elseif range.from < first then
+      leave_queue(record, range)
+    else
       cut(ME, record, range, first)
     end
+    range = first_range(ME, record)
   end
-end
-
--- Writes the records that have changed. A session without a place in the queue has no waiter lease.
-local function write()
-  local fields = {}
-  if last ~= saved_last then fields = { 'last', number(last) } end
-  if held and saved[2] ~= held then
-    fields[#fields + 1], fields[#fields + 2] = 'mode', held
-  end
-  if span ~= saved_span then
-    fields[#fields + 1], fields[#fields + 2] = 'span', number(span)
-  end
-  for session, record in pairs(records) do
-    if record.waits and #record.queued == 0 then redis.call('ZREM', WAITERS, session) end
-    if record.changed and not record.grant and #record.queued == 0 then
-      redis.call('HDEL', RECORDS, session)
-    elseif record.changed then
-      local texts = { record.pushes }
-      if record.grant then texts[2] = show(record.grant) end
-      for _, range in ipairs(record.queued) do texts[#texts + 1] = show(range) end
-      fields[#fields + 1], fields[#fields + 2] = session, table.concat(texts, ' ')
-    end
-  end
-  if #fields > 0 then redis.call('HSET', RECORDS, unpack(fields)) end
 end
 
 -- The sessions whose leases end last.
 local latest
-
--- Writes the changes. Keeps the state for as long as a session may rely on it, and not much longer: when all sessions
--- are dead, nothing is to be left.
-local function settle()
-  if holders == 0 and queued == 0 then return close() end
-  write()
-  latest = redis.call('ZREVRANGE', GRANTS, '0', '1', 'WITHSCORES')
-  local left = redis.call('PTTL', KEYS[1])
-  local ms = math.max(left, math.ceil(math.max(needed, (last - now) / 1000) + 2))
-  local longest = math.max(now, last, tonumber(latest[2] or 0))
-  if ms > math.ceil((longest - now) / 1000) + 2 + most_spare then
-    longest = math.max(longest, tonumber(redis.call('ZREVRANGE', WAITERS, '0', '0', 'WITHSCORES')[2] or 0))
-    local enough = math.ceil((longest - now) / 1000) + 2
-    if ms > enough + most_spare then ms = enough end
-  end
-  for i = 1, 5 do
-    if left ~= ms or made[i] then redis.call('PEXPIRE', KEYS[i], number(ms)) end
-  end
-end
 
 -- '<now> <place> <ms until all leases of other sessions end> <flags>' and this session's ranges, the grant with '+<ms
 -- left>'.
@@ -387,20 +334,16 @@ local function view()
     end
     return table.concat(texts, ' ')
   end
-  local function left(lease_end)
-    return math.ceil(math.max(lease_end - now, 0) / 1000)
-  end
   local record = record_of(ME)
   local mine = latest[1] == ME and 2 or (latest[3] == ME and 4)
   local other = tonumber(latest[mine == 2 and 4 or 2] or 0)
-  texts[3] = left(other)
+  texts[3] = math.ceil(math.max(other - now, 0) / 1000)
   if record.grant then
-    local ms = left(mine and tonumber(latest[mine]) or lease_end_of(ME))
+    local lease_end = mine and tonumber(latest[mine]) or lease_end_of(ME)
+    local ms = math.ceil((lease_end - now) / 1000)
     if ms > 0 then texts[#texts + 1] = show(record.grant) .. '+' .. ms end
   end
-  for i, range in ipairs(record.queued) do
-    if i == 1 then texts[2] = redis.call('ZRANK', QUEUE, place_of(ME, range)) end
-    texts[#texts + 1] = show(range)
-  end
-  return table.concat(texts, ' ')
+  local range = first_range(ME, record)
+  if range then texts[2] = redis.call('ZRANK', QUEUE, range.place) end
+  return table.concat(texts, ' ') .. record.ranges
 end
