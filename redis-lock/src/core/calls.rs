@@ -176,12 +176,23 @@ impl Calls {
         self.in_flight.iter()
     }
 
-    /// The tickets of the `acquire` in flight.
-    pub(crate) fn acquiring(&self) -> Option<Tickets> {
-        self.in_flight.iter().find_map(|call| match call.kind {
+    fn acquires(&self) -> impl Iterator<Item = Tickets> {
+        self.in_flight.iter().filter_map(|call| match call.kind {
             Kind::Acquire { tickets, .. } => Some(tickets),
             _ => None,
         })
+    }
+
+    /// The tickets of the `acquire`s in flight.
+    pub(crate) fn acquiring(&self) -> Option<Tickets> {
+        self.acquires().reduce(|one, other| Tickets {
+            from: one.from.min(other.from),
+            to: one.to.max(other.to),
+        })
+    }
+
+    pub(crate) fn acquires_twice(&self) -> bool {
+        self.acquires().count() > 1
     }
 
     pub(crate) fn kind(&self, id: CallId) -> Option<&Kind> {

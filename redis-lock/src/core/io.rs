@@ -81,7 +81,7 @@ pub(crate) enum Input {
     Interrupted { waiter: WaiterId, why: Loss },
 }
 
-/// An order. The shell sends releases first, then other calls, and wakes tasks last.
+/// An order. The shell sends the calls in their order, and wakes tasks last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Send the command; tell the reply by [`Input::Replied`].

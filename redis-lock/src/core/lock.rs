@@ -262,7 +262,7 @@ impl Lock {
             return;
         };
         let is_last = self.is_last(ticket);
-        let Some(waiter) = self.waiters.get_mut(ticket) else {
+        let Some(waiter) = self.waiters.get(ticket) else {
             return;
         };
         if let Stage::Cooling { .. } = waiter.stage {
@@ -271,11 +271,14 @@ impl Lock {
         let is_active = matches!(waiter.stage, Stage::Active(_));
         let limit = waiter.terms.command_timeout;
         let cools_until = waiter.cools_until(now);
+        if is_last && cools_until.is_none() {
+            self.send_acquire_ahead(now, effects);
+        }
         // While others of this session may be next, the grant stays here until `min_hold` is over.
         let others_may_follow = !is_last || self.calls.acquiring().is_some();
         let given_back = match cools_until {
-            Some(until) if others_may_follow => {
-                waiter.stage = Stage::Cooling { until };
+            Some(_) if others_may_follow => {
+                self.end_turn(ticket, now);
                 None
             }
             _ => {

@@ -232,9 +232,27 @@ impl Lock {
     }
 
     pub(crate) fn send_acquire(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if self.acquire_due(now) != Some(now) {
-            return;
+        if self.acquire_due(now) == Some(now) {
+            self.acquire(now, effects);
         }
+    }
+
+    /// The grant is about to be released: the tasks that have asked since the `acquire` in flight was sent come before the tasks of
+    /// other sessions that will ask once they have had their turns. The second `acquire` asks for the tickets of the first as well,
+    /// so either may arrive first.
+    pub(crate) fn send_acquire_ahead(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let Some(asked) = self.calls.acquiring() else {
+            return;
+        };
+        let newest = self.waiters.last();
+        let is_news = newest.is_some_and(|ticket| ticket > asked.to);
+        let may_ask = self.failures.again.is_none() && self.calls.first_kept_out().is_none();
+        if is_news && may_ask && !self.calls.acquires_twice() {
+            self.acquire(now, effects);
+        }
+    }
+
+    fn acquire(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let wants = self.wants();
         let (Some(first), Some(last)) = (wants.first(), wants.last()) else {
             return;

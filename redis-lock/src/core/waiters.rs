@@ -150,6 +150,11 @@ impl Waiters {
         self.by_ticket.first().map(|(ticket, _)| *ticket)
     }
 
+    /// The highest ticket that is not done.
+    pub(crate) fn last(&self) -> Option<Ticket> {
+        self.by_ticket.last().map(|(ticket, _)| *ticket)
+    }
+
     pub(crate) fn insert(&mut self, waiter: Waiter) -> Ticket {
         let ticket = self.next;
         self.next = ticket.next();

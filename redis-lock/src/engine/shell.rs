@@ -1,8 +1,8 @@
 //! The shell around the core of one lock: a mutex, tasks, commands. The shell decides nothing.
 //!
 //! The core gets each input under the lock's own mutex. Effects on holders are noted under the same mutex, so that two threads
-//! cannot note them in another order. Commands are sent, and tasks woken, once the mutex is free: releases first, other commands
-//! next, tasks last.
+//! cannot note them in another order. Commands are sent, and tasks woken, once the mutex is free: first
+//! the commands, in the order in which the core gives them.
 
 use std::{
     collections::BTreeMap,
@@ -281,8 +281,6 @@ impl Entry {
             Self::note(state, effect, &mut work);
         }
         state.effects = effects;
-        work.calls
-            .sort_by_key(|(_, command, _)| !matches!(command, Command::Release { .. }));
         work.is_settled = mark.is_some() && state.core.mark().is_none();
         if state.core.is_idle() && !state.is_retired {
             state.is_retired = true;
