@@ -63,31 +63,33 @@ end
 
 local DONE_BELOW = tonumber(ARGV[4])
 
--- Acquires for a session that is alone with the lock. False: the word is not enough, the full state is needed.
-local function acquire_alone()
-  local want = want_of(ARGV[7])
-  local left = owner == ME and alone_left() or 0
-  if left <= 0 then return false end
-  if DONE_BELOW > alone.to then
-    if last >= now or want.to - want.from > TTL * 1000 then return false end
-    alone = { mode = want.mode, from = want.from, to = want.to, token = now, epoch = 0 }
-    span, owner_pushes = TTL, PUSHES
-    put_alone(alone, TTL)
+if alone_wanted and owner then
+  -- Acquires for a session that is alone with the lock. False: the word is not enough, the full state is needed.
+  local function acquire_alone()
+    local want = want_of(ARGV[7])
+    local left = owner == ME and alone_left() or 0
+    if left <= 0 then return false end
+    if DONE_BELOW > alone.to then
+      if last >= now or want.to - want.from > TTL * 1000 then return false end
+      alone = { mode = want.mode, from = want.from, to = want.to, token = now, epoch = 0 }
+      span, owner_pushes = TTL, PUSHES
+      put_alone(alone, TTL)
+      return true
+    end
+    if want.to <= alone.to then return true end
+    if want.mode ~= alone.mode or (want.is_try and want.mode == 'w') then return want.is_try end
+    without(alone, math.max(alone.from, DONE_BELOW))
+    local token = grown_token(alone, math.max(want.from, alone.to + 1))
+    local lease = math.max(left, joined(want))
+    if token + want.to - alone.from > now + lease * 1000 then return false end
+    may_write()
+    alone.to, alone.token, span = want.to, token, math.max(span, joined(want))
+    put_alone(alone, lease)
     return true
   end
-  if want.to <= alone.to then return true end
-  if want.mode ~= alone.mode or (want.is_try and want.mode == 'w') then return want.is_try end
-  without(alone, math.max(alone.from, DONE_BELOW))
-  local token = grown_token(alone, math.max(want.from, alone.to + 1))
-  local lease = math.max(left, joined(want))
-  if token + want.to - alone.from > now + lease * 1000 then return false end
-  may_write()
-  alone.to, alone.token, span = want.to, token, math.max(span, joined(want))
-  put_alone(alone, lease)
-  return true
-end
 
-if alone_wanted and owner and acquire_alone() then return view() end
+  if acquire_alone() then return view() end
+end
 
 local before = record_of(ME)
 if owner == ME or before.grant or before.waits then may_write() end

@@ -20,22 +20,42 @@ if not full then
 end
 
 local furthest = number(now + span * 1000)
-local dead
-if holders > 0 then
-  dead, holders = mend(GRANTS, holders, furthest)
-  for _, session in ipairs(dead) do
-    local record = record_of(session)
-    record.grant, record.changed = nil, true
-  end
-end
-if queued > 0 then
-  dead, waiting = mend(WAITERS, waiting, furthest)
-  for _, session in ipairs(dead) do
-    local record = record_of(session)
-    for range in ranges_of(session, record) do
-      queued = queued - redis.call('ZREM', QUEUE, range.place)
+local all_hold = holders == 0 or redis.call('ZCOUNT', GRANTS, '(' .. clock, furthest) == holders
+local all_wait = queued == 0 or redis.call('ZCOUNT', WAITERS, '(' .. clock, furthest) == waiting
+if not all_hold or not all_wait then
+  -- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns the
+  -- sessions whose leases are over, and how many leases live.
+  local function mend(leases)
+    local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', clock, 'LIMIT', '0', number(BATCH))
+    if #dead > 0 then redis.call('ZREM', leases, unpack(dead)) end
+    local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. furthest, '+inf', 'LIMIT', '0', number(BATCH))
+    for _, session in ipairs(odd) do
+      -- ZREM first: a full memory does not refuse it.
+      redis.call('ZREM', leases, session)
+      redis.call('ZADD', leases, furthest, session)
+      made[leases == GRANTS and 2 or 4] = true
     end
-    record.ranges, record.changed = '', true
+    more = more or #dead == BATCH
+    return dead, redis.call('ZCOUNT', leases, '(' .. clock, '+inf')
+  end
+
+  local dead
+  if not all_hold then
+    dead, holders = mend(GRANTS)
+    for _, session in ipairs(dead) do
+      local record = record_of(session)
+      record.grant, record.changed = nil, true
+    end
+  end
+  if not all_wait then
+    dead, waiting = mend(WAITERS)
+    for _, session in ipairs(dead) do
+      local record = record_of(session)
+      for from in string.gmatch(record.ranges, ' [rw](%d+)') do
+        queued = queued - redis.call('ZREM', QUEUE, session .. ' ' .. from)
+      end
+      record.ranges, record.changed = '', true
+    end
   end
 end
 

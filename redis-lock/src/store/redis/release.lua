@@ -65,7 +65,8 @@ if grant and starts(grant) then
     keep(KEEP_OUT)
   end
 end
-for range in ranges_of(ME, me) do
+for mode, from, to in string.gmatch(me.ranges, ' ([rw])(%d+)%-(%d+)') do
+  local range = range_of(ME, mode, from, to)
   if range.from > TO then break end
   if range.from >= FROM and range.to <= TO then
     leave_queue(me, range)

@@ -30,22 +30,23 @@ end
 
 --@state
 
--- Renews a lease in the word. False: the full state is needed.
-local function renew_alone()
-  local left = alone_left()
-  if left <= 0 or TICKET < alone.from or TICKET > alone.to or EPOCH < alone.epoch then return true end
-  local lease = EPOCH == alone.epoch and math.max(TTL, left) or TTL
-  if last > now + lease * 1000 then return false end
-  redis.call('PEXPIRE', KEYS[1], number(lease))
-  if EPOCH > alone.epoch or TTL > span then
-    alone.epoch, alone.text, span = EPOCH, nil, math.max(span, TTL)
-    put_alone(alone, lease)
-  end
-  return true
-end
-
 if not full then
-  if owner ~= ME or renew_alone() then return view() end
+  if owner ~= ME then return view() end
+  -- Renews a lease in the word. False: the full state is needed.
+  local function renew_alone()
+    local left = alone_left()
+    if left <= 0 or TICKET < alone.from or TICKET > alone.to or EPOCH < alone.epoch then return true end
+    local lease = EPOCH == alone.epoch and math.max(TTL, left) or TTL
+    if last > now + lease * 1000 then return false end
+    redis.call('PEXPIRE', KEYS[1], number(lease))
+    if EPOCH > alone.epoch or TTL > span then
+      alone.epoch, alone.text, span = EPOCH, nil, math.max(span, TTL)
+      put_alone(alone, lease)
+    end
+    return true
+  end
+
+  if renew_alone() then return view() end
 end
 may_write()
 --@open

@@ -38,18 +38,11 @@ local found, more = false, false
 -- tostring() loses digits above 10^14, and Redis takes three times as long for a number as for its text.
 local function number(n) return string.format('%d', n) end
 
--- A record keeps its ranges in the queue as text, each with a space before it: a session may have thousands of ranges,
--- and a call looks at one or two.
-local function parse(text)
-  local whole, mode, from, to, token, epoch, ranges =
-    string.match(text, '^. (([rw])(%d+)%-(%d+)@(%d+)~(%d+))(.*)$')
-  local record = { pushes = string.sub(text, 1, 1), ranges = ranges or string.sub(text, 2) }
-  if whole then
-    record.grant = { text = whole, mode = mode, from = tonumber(from), to = tonumber(to) }
-    record.grant.token, record.grant.epoch = tonumber(token), tonumber(epoch)
-  end
-  record.waits = record.ranges ~= ''
-  return record
+-- A grant from its text, and the parts of that.
+local function grant_of(text, mode, from, to, token, epoch)
+  local grant = { text = text, mode = mode, from = tonumber(from), to = tonumber(to) }
+  grant.token, grant.epoch = tonumber(token), tonumber(epoch)
+  return grant
 end
 
 -- The text of a grant. Code that changes a grant sets `grant.text` to nil.
@@ -75,15 +68,6 @@ local function first_range(session, record)
   return mode and range_of(session, mode, from, to)
 end
 
--- The ranges that a session has in the queue, in the order of tickets.
-local function ranges_of(session, record)
-  local words = string.gmatch(record.ranges, ' ([rw])(%d+)%-(%d+)')
-  return function()
-    local mode, from, to = words()
-    return mode and range_of(session, mode, from, to)
-  end
-end
-
 -- Puts a text in the place of a range.
 local function replace(record, range, text)
   local first, final = string.find(record.ranges, range.text, 1, true)
@@ -91,17 +75,23 @@ local function replace(record, range, text)
   record.changed = true
 end
 
--- The records that this call has looked at. `settle` writes the records that are `changed`.
+-- The records that this call has looked at. `settle.lua` writes the records that are `changed`.
 local records = {}
 
+-- A record keeps its ranges in the queue as text, each with a space before it: a session may have thousands of ranges,
+-- and a call looks at one or two.
 local function record_of(session)
   local record = records[session]
-  if not record then
-    local text
-    if session == ME then text = saved[4] else text = redis.call('HGET', RECORDS, session) end
-    record = text and parse(text) or { pushes = '-', ranges = '' }
-    records[session] = record
-  end
+  if record then return record end
+  local text
+  if session == ME then text = saved[4] else text = redis.call('HGET', RECORDS, session) end
+  text = text or '-'
+  local whole, mode, from, to, token, epoch, ranges =
+    string.match(text, '^. (([rw])(%d+)%-(%d+)@(%d+)~(%d+))(.*)$')
+  record = { pushes = string.sub(text, 1, 1), ranges = ranges or string.sub(text, 2) }
+  if whole then record.grant = grant_of(whole, mode, from, to, token, epoch) end
+  record.waits = record.ranges ~= ''
+  records[session] = record
   return record
 end
 
@@ -113,13 +103,13 @@ elseif word then
   if free then
     last = tonumber(free)
   else
-    local session, range, longest, pushes =
-      string.match(word, '^(%x+) ([rw]%d+%-%d+@%d+~%d+) (%d+) ([pc-])$')
+    local session, text, mode, from, to, token, epoch, longest, pushes =
+      string.match(word, '^(%x+) (([rw])(%d+)%-(%d+)@(%d+)~(%d+)) (%d+) ([pc-])$')
     if not session then
       return redis.error_reply('FOREIGN the value at ' .. KEYS[1] .. ' is not a lock')
     end
     owner, owner_pushes, span = session, pushes, tonumber(longest)
-    alone = parse('- ' .. range).grant
+    alone = grant_of(text, mode, from, to, token, epoch)
     last = alone.token + alone.to - alone.from
   end
 end
@@ -195,23 +185,6 @@ end
 -- tickets were skipped, the tokens of the others become greater too, never smaller.
 local function grown_token(grant, from)
   return math.max(grant.token, math.max(last + 1, now) - (from - grant.from))
-end
-
--- Ends leases that are over. Cuts leases that are longer than the longest lease: the clock was set back. Returns the
--- sessions whose leases are over, and how many leases live.
-local function mend(leases, count, furthest)
-  if redis.call('ZCOUNT', leases, '(' .. clock, furthest) == count then return {}, count end
-  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', clock, 'LIMIT', '0', number(BATCH))
-  if #dead > 0 then redis.call('ZREM', leases, unpack(dead)) end
-  local odd = redis.call('ZRANGEBYSCORE', leases, '(' .. furthest, '+inf', 'LIMIT', '0', number(BATCH))
-  for _, session in ipairs(odd) do
-    -- ZREM first: a full memory does not refuse it.
-    redis.call('ZREM', leases, session)
-    redis.call('ZADD', leases, furthest, session)
-    made[leases == GRANTS and 2 or 4] = true
-  end
-  more = more or #dead == BATCH
-  return dead, redis.call('ZCOUNT', leases, '(' .. clock, '+inf')
 end
 
 local function fits(mode) return holders == 0 or (mode == 'r' and held == 'r') end
