@@ -27,6 +27,8 @@ pub(crate) struct Lease {
     asked_ttl: Option<Duration>,
     /// When the first renewal of that epoch was sent.
     renewed_at: Time,
+    /// The end before the latest renewal that was to bring the end closer. It holds if the store does not execute that renewal.
+    end_before: Time,
     renewal: Renewal,
 }
 
@@ -73,16 +75,17 @@ impl Lease {
             epoch,
             asked_ttl: None,
             renewed_at: sent,
+            end_before: sent,
             renewal: Renewal::None,
         }
     }
 
-    /// Until when the session may rely on the lease.
     /// The epoch of the latest renewal that was sent.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
+    /// Until when the session may rely on the lease.
     pub(crate) fn until(&self) -> Time {
         self.until
     }
@@ -97,9 +100,10 @@ impl Lease {
         self.sent + self.length
     }
 
-    /// For how long the store may keep the lease, at the most: a renewal may have been executed without a reply.
+    /// For how long the store may keep the lease, at the most: a renewal without a reply may have been executed or not.
     pub(crate) fn longest(&self, now: Time) -> Duration {
         self.store_end()
+            .max(self.end_before)
             .since(now)
             .max(self.asked_ttl.unwrap_or_default())
     }
@@ -217,6 +221,7 @@ impl Lease {
             self.asked_ttl = Some(ttl);
             self.renewed_at = now;
             if reliable_until(now, ttl) < self.until {
+                self.end_before = self.end_before.max(self.store_end());
                 self.sent = now;
                 self.length = ttl;
                 self.until = reliable_until(now, ttl);
