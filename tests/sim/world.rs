@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
     fmt::{Display, Write},
     time::Duration,
 };
@@ -289,6 +289,7 @@ struct World<'a> {
     arrivals: u64,
     tokens: u64,
     writer_tokens: u64,
+    given: HashSet<u64>,
     /// Until then the store may have forgotten those who hold.
     excused_until: Time,
     faults: Faults,
@@ -402,6 +403,7 @@ impl<'a> World<'a> {
             arrivals: 0,
             tokens: last_token.0,
             writer_tokens: last_token.0,
+            given: HashSet::new(),
             excused_until: Time(0),
             faults,
             seen: Seen::default(),
@@ -690,6 +692,7 @@ impl<'a> World<'a> {
                 let state = self.store.state(LOCK);
                 if by < 0 && state.is_none_or(|state| state.expires < second) {
                     (self.tokens, self.writer_tokens) = (0, 0);
+                    self.given.clear();
                 }
                 self.clock += by * 1000;
                 self.excuse();
@@ -1139,8 +1142,12 @@ impl<'a> World<'a> {
             Mode::Read => self.writer_tokens,
         };
         let may_repeat = is_excused && (self.faults.clock || self.faults.store);
-        if token <= must_be_above && !may_repeat && !(self.faults.clock_back && self.faults.store) {
+        let must_be_new = !(may_repeat || (self.faults.clock_back && self.faults.store));
+        if token <= must_be_above && must_be_new {
             return Err(self.fails(Kind::Token, format!("{token} after {must_be_above}")));
+        }
+        if !self.given.insert(token) && must_be_new {
+            return Err(self.fails(Kind::Token, format!("{token} was given twice")));
         }
         self.tokens = self.tokens.max(token);
         if mode == Mode::Write {

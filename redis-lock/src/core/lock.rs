@@ -232,14 +232,14 @@ impl Lock {
             return false;
         };
         waiter.in_roll_call = false;
-        let (Stage::Offered { .. }, Some(grant)) = (waiter.stage, &self.grant) else {
+        let (Stage::Offered { token, .. }, Some(grant)) = (waiter.stage, &self.grant) else {
             return false;
         };
         let active = waiter.active(now, &grant.lease);
         waiter.stage = Stage::Active(active);
         effects.push(Effect::Grant {
             waiter: id,
-            token: grant.token(ticket),
+            token,
             until: active.until,
         });
         true

@@ -55,7 +55,7 @@
 //!
 //! 1. Active tickets are one writer, or readers.
 //! 2. A ticket only moves forward: waiting, queued, granted, active, done.
-//! 3. The token of a ticket is the grant's token and the ticket's distance from the grant's first ticket.
+//! 3. The token of a ticket is the grant's token and the ticket's distance from the grant's first ticket, when its turn begins.
 //! 4. A holder relies on a lease from before the command was sent until a margin before the lease's end, and no longer.
 //! 5. Every call in flight has a limit.
 //! 6. A waiter that has not left gets one `Grant` or `Refuse`, and after a `Grant` one `Finish` or `Revoke`.

@@ -73,6 +73,7 @@ impl Lock {
                 Stage::Offered {
                     since,
                     has_called_roll,
+                    ..
                 } => {
                     let limit = if has_called_roll { UNPOLLED } else { ROLL_CALL };
                     at(Some(since + limit), Timer::Unpolled);

@@ -101,6 +101,7 @@ impl Lock {
             if let Stage::Offered {
                 since,
                 has_called_roll,
+                ..
             } = &mut waiter.stage
             {
                 calls_roll |= !*has_called_roll && *since + ROLL_CALL <= now;
@@ -228,10 +229,11 @@ impl Lock {
         {
             return;
         }
-        for (_, waiter) in self.waiters.within_mut(tickets) {
+        for (ticket, waiter) in self.waiters.within_mut(tickets) {
             if waiter.stage == Stage::Waiting && waiter.mode == mode {
                 waiter.stage = Stage::Offered {
                     since: now,
+                    token: grant.token(ticket),
                     has_called_roll: false,
                 };
                 effects.push(Effect::Wake { waiter: waiter.id });

@@ -37,9 +37,14 @@ pub(crate) struct Waiter {
 pub(crate) enum Stage {
     /// No turn yet. The stage does not say whether the ticket is queued or granted: see `grant.rs`.
     Waiting,
-    /// The ticket has its turn since `since`, and its task has not been polled yet. `has_called_roll`: the tasks behind this
-    /// ticket were woken for that reason.
-    Offered { since: Time, has_called_roll: bool },
+    /// The ticket has its turn since `since`, and its task has not been polled yet.
+    Offered {
+        since: Time,
+        /// Does not change when the grant grows: by then a later ticket may have the token that this one would get.
+        token: u64,
+        /// The tasks behind this ticket were woken, since its task was not polled.
+        has_called_roll: bool,
+    },
     /// The task holds the lock.
     Active(Active),
     /// The task has given the lock back, and `min_hold` keeps others out until `until`.

@@ -287,26 +287,30 @@ impl Run<'_> {
         true
     }
 
-    /// The grant that would be made now for these tickets. `behind`: the grant that grows by them. Only they get new tokens, so
-    /// that the last token is not ahead of the clock by more than a grant has tickets. If the clock is behind the last token, or
-    /// tickets were skipped, the tokens of the others become greater too, never smaller.
+    /// The grant that would be made now for these tickets. `behind`: the grant that grows by them. Their tokens are above all
+    /// before, and not below the clock. The others' are new as well if another session has been given tokens since; else they
+    /// stay, or become greater, so that the last token is not ahead of the clock for long.
     fn granted(&self, mode: Mode, tickets: Tickets, behind: Option<Granted>) -> Granted {
-        let token = self.now.0.max(self.state.last + 1);
+        let (last, now) = (self.state.last, self.now.0);
         let Some(before) = behind else {
             return Granted {
                 mode,
                 tickets,
-                token,
+                token: now.max(last + 1),
             };
         };
         let from = before.tickets.from;
-        let distance = tickets.from.0 - from.0;
+        let least = if before.last_token() == last {
+            before.token
+        } else {
+            last + 1
+        };
         Granted {
             tickets: Tickets {
                 from,
                 to: tickets.to,
             },
-            token: before.token.max(token.saturating_sub(distance)),
+            token: least.max(now.saturating_sub(tickets.from.0 - from.0)),
             ..before
         }
     }

@@ -180,11 +180,12 @@ local function without(grant, from)
   grant.from, grant.text = from, nil
 end
 
--- The token of a grant's first ticket when the grant grows by tickets from `from` on. Only these get new tokens, so
--- the last token is not ahead of the clock by more than a grant has tickets. If the clock is behind the last token, or
--- tickets were skipped, the tokens of the others become greater too, never smaller.
+-- The token of a grant's first ticket when the grant grows by tickets from `from` on. The new tickets' tokens are above
+-- all before, and not below the clock. The others' are new as well if another session has been given tokens since; else
+-- they stay, or become greater, so that the last token is not ahead of the clock for long.
 local function grown_token(grant, from)
-  return math.max(grant.token, math.max(last + 1, now) - (from - grant.from))
+  local is_last = grant.token + grant.to - grant.from == last
+  return math.max(is_last and grant.token or last + 1, now - (from - grant.from))
 end
 
 local function fits(mode) return holders == 0 or (mode == 'r' and held == 'r') end
