@@ -363,7 +363,7 @@ impl Lock {
             return;
         };
         let tickets = grant.tickets();
-        let Some((ticket, first)) = self
+        let Some((_, first)) = self
             .waiters
             .within(tickets)
             .find(|(_, waiter)| matches!(waiter.stage, Stage::Active(_) | Stage::Cooling { .. }))
@@ -386,7 +386,12 @@ impl Lock {
         let call = self.calls.send(kind, now, within);
         effects.push(Effect::Call {
             call,
-            command: Command::Renew { ticket, ttl, epoch },
+            command: Command::Renew {
+                // When the renewal is executed, a later `acquire` may have said that the first tickets are done.
+                ticket: tickets.to,
+                ttl,
+                epoch,
+            },
             within,
         });
     }
