@@ -1184,8 +1184,9 @@ impl<'a> World<'a> {
     fn arrives(&mut self, session: usize, link: usize, direction: usize, delay: Duration) -> Time {
         let free = &mut self.sessions[session].free[link][direction];
         let at = self.now + delay;
-        // Tasks on several threads may send their commands in another order than they told the core.
-        let swaps = if (link, direction) == (0, 0) {
+        // Tasks on several threads may send their commands in another order than they told the core, and tell the core of
+        // the replies in another order than these have come.
+        let swaps = if link == 0 {
             Duration::from_micros(200)
         } else {
             Duration::ZERO
@@ -1449,7 +1450,7 @@ impl<'a> World<'a> {
                 .iter()
                 .map(|plan| plan.delays[0].max(plan.delays[1]))
                 .max();
-            // Without pushes the head of the queue asks every tenth of a second.
+            // Without pushes the head of the queue asks every tenth of a second, and a session from far behind once a second.
             let polls = self
                 .plan
                 .sessions
@@ -1458,7 +1459,7 @@ impl<'a> World<'a> {
             let bound = slowest.unwrap_or_default() * 4
                 + Duration::from_millis(match (self.faults.any, polls) {
                     (true, _) => 8000,
-                    (false, true) => 300,
+                    (false, true) => 1100,
                     (false, false) => 10,
                 });
             let since = *self.unserved_since.get_or_insert(self.now);

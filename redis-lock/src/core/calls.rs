@@ -247,7 +247,10 @@ impl Calls {
     pub(crate) fn new_release(&mut self, mut release: Release) -> u64 {
         // Two tasks on two threads may send their releases in the other order; then the earlier one finds nothing.
         for earlier in &mut self.releases {
-            earlier.may_be_done |= release.tickets.overlaps(earlier.tickets);
+            if release.tickets.overlaps(earlier.tickets) {
+                earlier.may_be_done = true;
+                release.keep_out_until = release.keep_out_until.max(earlier.keep_out_until);
+            }
         }
         self.numbers += 1;
         release.number = self.numbers;

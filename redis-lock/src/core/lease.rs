@@ -230,10 +230,16 @@ impl Lease {
         self.epoch
     }
 
-    /// The renewal `call` was answered. If `call` renewed an earlier grant, nothing changes.
-    pub(crate) fn renewed(&mut self, call: CallId) {
+    /// The renewal `call` was answered; then the lease had the epoch `seen`. If `call` renewed an earlier grant, nothing changes.
+    pub(crate) fn renewed(&mut self, call: CallId, seen: u64, now: Time) {
+        const PAUSE: Duration = Duration::from_millis(10);
         if self.is_under_way(call) {
-            self.renewal = Renewal::None;
+            // A lower epoch: the grant has grown, and the ticket that the renewal named was done by then.
+            self.renewal = if seen < self.epoch {
+                Renewal::Failed { again: now + PAUSE }
+            } else {
+                Renewal::None
+            };
         }
     }
 

@@ -149,7 +149,10 @@ impl Lock {
             Input::Interrupted { waiter, why } => self.interrupted(waiter, why, now, effects),
             Input::Replied { call, reply } => self.replied(call, reply, now, effects),
             Input::Pushed(Push::Granted(granted)) => self.pushed(granted, now, effects),
-            Input::Pushed(Push::Sooner) => self.must_ask |= !self.queued.is_empty(),
+            Input::Pushed(Push::Sooner) => {
+                // The push may come before the reply to the `acquire` that has queued.
+                self.must_ask |= !self.queued.is_empty() || self.calls.acquiring().is_some();
+            }
             Input::Listening(listening) => {
                 if listening && (!self.queued.is_empty() || self.calls.acquiring().is_some()) {
                     self.beat_at = Some(now);

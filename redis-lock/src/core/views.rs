@@ -71,7 +71,8 @@ impl Lock {
             }
             Kind::Renew { .. } => {
                 if let Some(grant) = &mut self.grant {
-                    grant.lease.renewed(call.id);
+                    let seen = view.grant.map_or(0, |seen| seen.epoch);
+                    grant.lease.renewed(call.id, seen, now);
                 }
             }
             Kind::Release(number) => self.released(number, view, effects),
@@ -91,7 +92,9 @@ impl Lock {
                 if is_older && call.id < grant.learnt {
                     return;
                 }
-                if !is_older && seen.granted.tickets.overlaps(grant.tickets()) {
+                let is_same = seen.granted.tickets.overlaps(grant.tickets())
+                    && seen.granted.mode == grant.mode();
+                if is_same && !is_older {
                     return self.see_grant_again(seen, call, now, effects);
                 }
                 // The store grants anew only when the old grant is over.
@@ -154,8 +157,16 @@ impl Lock {
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
-        let tickets = seen.granted.tickets;
+        let mut tickets = seen.granted.tickets;
         let next = self.calls.next_id();
+        // A view that was overtaken may show tickets that the former grant did not have any more.
+        if let Some(former) = &self.former
+            && call.id < former.learnt
+            && former.tickets().overlaps(tickets)
+            && !seen.granted.is_after(&former.granted)
+        {
+            tickets.from = tickets.from.max(former.tickets().from);
+        }
         // A renewal of the former grant that this view does not show may have cut the lease since, or be under way.
         let cut = self.former.as_ref().filter(|former| {
             former.tickets().overlaps(tickets) && former.lease.epoch() > seen.epoch
