@@ -157,16 +157,8 @@ impl Lock {
         now: Time,
         effects: &mut Vec<Effect>,
     ) {
-        let mut tickets = seen.granted.tickets;
+        let tickets = seen.granted.tickets;
         let next = self.calls.next_id();
-        // A view that was overtaken may show tickets that the former grant did not have any more.
-        if let Some(former) = &self.former
-            && call.id < former.learnt
-            && former.tickets().overlaps(tickets)
-            && !seen.granted.is_after(&former.granted)
-        {
-            tickets.from = tickets.from.max(former.tickets().from);
-        }
         // A renewal of the former grant that this view does not show may have cut the lease since, or be under way.
         let cut = self.former.as_ref().filter(|former| {
             former.tickets().overlaps(tickets) && former.lease.epoch() > seen.epoch
