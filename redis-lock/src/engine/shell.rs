@@ -55,8 +55,6 @@ pub(crate) struct Entry {
 
 struct State {
     core: Lock,
-    /// Empty between inputs; kept for its memory.
-    effects: Vec<Effect>,
     /// The requests that the core knows.
     holds: BTreeMap<WaiterId, Arc<Hold>>,
     waiters: u64,
@@ -144,7 +142,6 @@ impl Entry {
             key: owner.key.clone(),
             state: Mutex::new(State {
                 core,
-                effects: Vec::new(),
                 holds: BTreeMap::new(),
                 waiters: 0,
                 planned: None,
@@ -272,15 +269,14 @@ impl Entry {
 
     fn handle(self: &Arc<Self>, state: &mut State, input: Input) -> Work {
         let now = self.engine.now();
-        let mut effects = mem::take(&mut state.effects);
+        let mut effects = Vec::new();
         let mark = state.core.mark();
         state.core.handle(now, input, &mut effects);
         debug_assert_eq!(state.core.check(), Ok(()), "{:?}", state.core);
         let mut work = Work::default();
-        for effect in effects.drain(..) {
+        for effect in effects {
             Self::note(state, effect, &mut work);
         }
-        state.effects = effects;
         work.is_settled = mark.is_some() && state.core.mark().is_none();
         if state.core.is_idle() && !state.is_retired {
             state.is_retired = true;
