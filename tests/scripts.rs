@@ -333,6 +333,19 @@ async fn what_a_word_that_was_evicted_leaves_behind_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_place_that_a_word_that_was_evicted_leaves_behind_counts_for_nothing() {
+    let server = Server::start().await;
+    let lock = Lock::on(&server).await;
+    lock.acquire(A, "w1-1").await.unwrap();
+    lock.acquire(B, "r1-1").await.unwrap();
+    let _: i64 = lock.ask(&["DEL", "{x}:word"]).await;
+    // Two ranges need the full state.
+    let arguments = [B, "-", ANY_TIME, "1", LONG, LEASE, "w2-2", "r3-3"];
+    let reply = lock.eval(ACQUIRE, &arguments).await.unwrap();
+    assert_eq!(ranges(&reply), ["w2-2", "r3-3"], "{reply}");
+}
+
+#[tokio::test]
 async fn a_place_in_the_queue_without_a_record_is_skipped() {
     let server = Server::start().await;
     let lock = Lock::on(&server).await;
