@@ -1180,7 +1180,7 @@ impl<'a> World<'a> {
             ^ (process.sent << 8)))
     }
 
-    /// When a message that is sent now arrives: each connection is in order for itself.
+    /// When a message that is sent now arrives: the engine's connection keeps the order, the tasks' connection nearly.
     fn arrives(&mut self, session: usize, link: usize, direction: usize, delay: Duration) -> Time {
         let free = &mut self.sessions[session].free[link][direction];
         let at = self.now + delay;

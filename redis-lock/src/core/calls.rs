@@ -250,7 +250,8 @@ impl Calls {
     }
 
     pub(crate) fn new_release(&mut self, mut release: Release) -> u64 {
-        // Two tasks on two threads may send their releases in the other order; then the earlier one finds nothing.
+        // Two tasks on two threads may send their releases in the other order; then the earlier one finds nothing. So the later one
+        // keeps others out for the `min_hold` of the earlier one, too.
         for earlier in &mut self.releases {
             if release.tickets.overlaps(earlier.tickets) {
                 earlier.may_be_done = true;
